@@ -73,9 +73,7 @@ class ArchiveError(BadInput):
 class AudioError(BadInput):
     """One recording cannot be used; `reason` is the short code under which it is counted."""
 
-    def __init__(
-        self, what: str, *, where: str = "", next_step: str = "", reason: str = "audio-unreadable"
-    ) -> None:
+    def __init__(self, what: str, *, where: str = "", next_step: str = "", reason: str = "audio-unreadable") -> None:
         super().__init__(what, where=where, next_step=next_step)
         self.reason = reason
 

@@ -29,9 +29,7 @@ def clock(seconds: float) -> str:
 class Progress:
     """Counts `total` units (None: unknown) of work called `what`; writes to standard error only."""
 
-    def __init__(
-        self, what: str, *, total: float | None = None, unit: str = "", stream: TextIO | None = None
-    ) -> None:
+    def __init__(self, what: str, *, total: float | None = None, unit: str = "", stream: TextIO | None = None) -> None:
         self.what, self.total, self.unit = what, total, unit
         self.done = 0.0
         self._note = ""
