@@ -1,0 +1,82 @@
+"""The `orature` command.
+
+Example::
+
+    orature up my_corpus/ --to my_model/
+
+Only the shell is here: each command group registers itself, and imports what is heavy inside its functions.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from orature import __version__
+from orature.cli import demo, doctor
+from orature.cli.common import example, report_defect, stop_on_sigterm
+
+GROUPS = ("train", "ingest", "check", "evaluate", "spine")
+
+ORDER = (
+    "up demo ingest check split train evaluate compare transcribe report runs why store doctor"  # the main path first
+).split()
+
+
+class InOrder(TyperGroup):
+    """Lists the commands in the order in which a newcomer meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        rank = {name: place for place, name in enumerate(ORDER)}
+        return sorted(self.commands, key=lambda name: (rank.get(name, len(ORDER)), name))
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"orature {__version__}")
+        raise typer.Exit
+
+
+def build() -> typer.Typer:
+    """The whole command line as a typer application."""
+    app = typer.Typer(
+        cls=InOrder,
+        name="orature",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        no_args_is_help=True,
+    )
+
+    @app.callback(epilog=example("orature up my_corpus/ --to my_model/", "orature transcribe my_model/model talk.wav"))
+    def orature(
+        version: Annotated[
+            bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        ] = False,
+    ) -> None:
+        """From minutes to hours of transcribed speech to a measured, usable speech recogniser."""
+
+    for name in GROUPS:
+        if find_spec(f"orature.cli.{name}"):
+            import_module(f"orature.cli.{name}").register(app)
+    demo.register(app)
+    doctor.register(app)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: exits 0 done, 1 the work failed, 2 wrong usage or bad input, 130 interrupted (resumable)."""
+    stop_on_sigterm()
+    sys.excepthook = report_defect
+    command = typer.main.get_command(build())
+    given = sys.argv[1:] if arguments is None else arguments
+    command(given or ["--help"], prog_name="orature")
+
+
+if __name__ == "__main__":
+    main()
