@@ -1,0 +1,105 @@
+"""Write beside, fsync, rename (law 3): a name either holds the whole content or is not there.
+
+Example::
+
+    with write_beside(folder / "checkpoint.safetensors") as part:
+        save(part)
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from orature.core.errors import StoreError
+from orature.core.identity import canonical_json
+from orature.flow.faults import write_point
+
+PART = ".part-"
+_numbers = itertools.count()
+
+
+def part_path(path: Path) -> Path:
+    """A name beside `path` that nobody else uses and that `clear_parts` knows as unfinished."""
+    return path.with_name(f"{PART}{os.getpid()}-{next(_numbers)}-{path.name}")
+
+
+def fsync_path(path: Path) -> None:
+    """Flush one file or folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def fsync_tree(path: Path) -> None:
+    """Flush a file, or a folder with everything below it."""
+    if path.is_dir():
+        for folder, _, names in os.walk(path):
+            for name in names:
+                fsync_path(Path(folder, name))
+            fsync_path(Path(folder))
+    else:
+        fsync_path(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; nothing there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def replace(new: Path, path: Path) -> None:
+    """Rename `new` to `path`, in place of what stood there, and flush the folder."""
+    if path.is_dir() and not path.is_symlink():
+        old = part_path(path)
+        path.rename(old)
+        new.rename(path)
+        remove(old)
+    else:
+        new.replace(path)
+    fsync_path(path.parent)
+
+
+@contextmanager
+def write_beside(path: Path) -> Iterator[Path]:
+    """Yield a name to write a file or a folder to; on clean exit it is flushed and becomes `path`, else it is removed.
+
+    StoreError when nothing was written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = part_path(path)
+    try:
+        write_point("part-open")
+        yield part
+        if not part.exists():
+            raise StoreError(f"nothing was written to {path.name}", where=str(path))
+        write_point("part-written")
+        fsync_tree(part)
+        write_point("part-synced")
+        replace(part, path)
+        write_point("part-renamed")
+    finally:
+        remove(part)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Canonical JSON and a newline, written beside and renamed."""
+    with write_beside(path) as part:
+        part.write_text(canonical_json(data) + "\n", encoding="utf-8")
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what a crash left unfinished anywhere below `folder`."""
+    for place, folders, names in os.walk(folder):
+        for name in [name for name in folders + names if name.startswith(PART)]:
+            remove(Path(place, name))
+        folders[:] = [name for name in folders if not name.startswith(PART)]
