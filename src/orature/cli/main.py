@@ -23,17 +23,15 @@ from orature.cli.common import example, report_defect, stop_on_sigterm
 
 GROUPS = ("train", "ingest", "check", "evaluate", "spine")
 
-ORDER = (
-    "up demo ingest check split train evaluate compare transcribe report runs why store doctor"  # the main path first
-).split()
+MAIN_PATH = "up demo ingest check split train evaluate compare transcribe report runs why store doctor"
 
 
 class InOrder(TyperGroup):
     """Lists the commands in the order in which a newcomer meets them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        rank = {name: place for place, name in enumerate(ORDER)}
-        return sorted(self.commands, key=lambda name: (rank.get(name, len(ORDER)), name))
+        rank = {name: place for place, name in enumerate(MAIN_PATH.split())}
+        return sorted(self.commands, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def _version(value: bool) -> None:
