@@ -26,6 +26,12 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
 
 
+def say(line: str) -> None:
+    """One plain line to standard error, unless ORATURE_QUIET is set."""
+    if os.environ.get("ORATURE_QUIET", "") in ("", "0"):
+        print(line, file=sys.stderr, flush=True)
+
+
 class Progress:
     """Counts `total` units (None: unknown) of work called `what`; writes to standard error only."""
 

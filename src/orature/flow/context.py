@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from orature.core.errors import RejectLimitExceeded, RowsVanished, StoreError
+from orature.core.files import PART, clear_parts, remove, write_beside
 from orature.core.identity import canonical_json
 from orature.core.progress import Progress
 from orature.flow.artefact import INFO_NAME, Rows, walk_files
-from orature.flow.files import PART, clear_parts, remove, write_beside
 from orature.flow.ref import Ref, Resources
 from orature.flow.shards import SHARD_NAME, ShardMap
 from orature.flow.stage import Stage

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from orature.core.errors import StoreError
-from orature.flow.files import remove
+from orature.core.files import remove
 from orature.flow.run import read_runs
 from orature.flow.store import Store
 
@@ -47,7 +47,7 @@ def collect(store: Store, *, keep_days: float, dry_run: bool) -> list[Removal]:
 
 
 def _used_keys(store: Store, since: datetime) -> set[str]:
-    runs = [run for run in read_runs(store) if datetime.fromisoformat(run.updated) > since or run.state() == "running"]
+    runs = [run for run in read_runs(store) if datetime.fromisoformat(run.updated) > since or run.is_going_on()]
     return {step.key for run in runs for step in run.steps}
 
 

@@ -8,23 +8,18 @@ Example::
 from __future__ import annotations
 
 import os
-import platform
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from orature.core.faults import write_point
+from orature.core.files import fsync_path, remove, write_json
+from orature.core.provenance import now, versions
 from orature.flow.artefact import INFO_NAME, ArtefactInfo, Made, describe_files, digest_files
 from orature.flow.context import StageContext
-from orature.flow.faults import write_point
-from orature.flow.files import fsync_path, remove, write_json
 from orature.flow.ref import Resources
 from orature.flow.stage import Stage
 from orature.flow.store import Store
-
-_PACKAGES = ("orature", "torch", "numpy", "transformers", "lhotse", "jiwer", "soundfile", "soxr")
 
 
 def make_artefact(store: Store, stage: Stage, resources: Resources, *, command: str, run_id: str) -> ArtefactInfo:
@@ -77,20 +72,3 @@ def _commit(store: Store, info: ArtefactInfo, out: Path) -> None:
     out.rename(store.folder(info.key))
     fsync_path(store.artefacts)
     write_point("committed")
-
-
-def now() -> str:
-    """The time of day in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results can depend on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

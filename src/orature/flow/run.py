@@ -13,7 +13,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,10 +25,11 @@ from filelock import Timeout
 from pydantic import BaseModel, ValidationError
 
 from orature.core.errors import Interrupted, StoreError
-from orature.core.progress import clock
-from orature.flow.faults import write_point
-from orature.flow.files import write_json
-from orature.flow.make import make_artefact, now, versions
+from orature.core.faults import write_point
+from orature.core.files import write_json
+from orature.core.progress import clock, say
+from orature.core.provenance import now, versions
+from orature.flow.make import make_artefact
 from orature.flow.ref import Ref, Resources
 from orature.flow.stage import Stage
 from orature.flow.store import Store
@@ -61,23 +61,20 @@ class RunRecord(BaseModel):
     versions: dict[str, str]
     steps: list[Step] = []
 
-    def is_alive(self) -> bool:
-        """Is the process of this run still there? Unknown on another machine: then a running step counts as alive."""
+    def is_going_on(self) -> bool:
+        """Is the process of this run still there? On another machine nobody knows: a running step counts as yes."""
         if self.host != socket.gethostname():
             return any(step.state == "running" for step in self.steps)
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+        except OSError as error:
+            return error.errno == errno.EPERM
+        return self.pid != os.getpid() or any(step.state == "running" for step in self.steps)
 
     def state(self) -> str:
         """running, done, failed, or interrupted (also when the process is gone in the middle of a step)."""
-        states = {step.state for step in self.steps}
-        if "running" in states:
-            return "running" if self.is_alive() else "interrupted"
+        if any(step.state == "running" for step in self.steps):
+            return "running" if self.is_going_on() else "interrupted"
         last = self.steps[-1].state if self.steps else "done"
         return "done" if last == "cached" else last
 
@@ -182,12 +179,6 @@ def read_runs(store: Store) -> list[RunRecord]:
         with suppress(ValidationError):
             records.append(RunRecord.model_validate_json(path.read_bytes()))
     return records
-
-
-def say(line: str) -> None:
-    """One plain line to standard error, unless ORATURE_QUIET is set."""
-    if os.environ.get("ORATURE_QUIET", "") in ("", "0"):
-        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from orature.core.errors import StoreError
+from orature.core.faults import write_point
+from orature.core.files import fsync_path, fsync_tree, part_path, remove, write_json
 from orature.core.identity import canonical_json, digest_bytes
 from orature.flow.executor import run_tasks
-from orature.flow.faults import write_point
-from orature.flow.files import fsync_path, fsync_tree, part_path, remove, write_json
 
 SHARD_NAME = "shard.json"
 T = TypeVar("T")

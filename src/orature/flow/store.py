@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from orature.core.errors import BadInput, ConfigError, StoreError
+from orature.core.files import part_path, remove, replace
 from orature.flow.artefact import INFO_NAME, MEND, ArtefactInfo, find_problems, read_info, walk_files
-from orature.flow.files import part_path, remove, replace
 from orature.flow.ref import EXTERNAL, Ref
 
 if TYPE_CHECKING:
@@ -98,10 +98,15 @@ class Store:
         except StoreError as error:
             return [error.what]
 
-    def check(self) -> dict[str, list[str]]:
-        """`verify` for the whole store: problems by key, keys without any left out."""
-        found = {key: self.verify(key) for key in self.keys()}
-        return {key: problems for key, problems in found.items() if problems}
+    def check(self, *, drop: bool = False) -> dict[str, list[str]]:
+        """`verify` for the whole store: problems by key, whole artefacts left out. `drop` removes the damaged ones."""
+        found = {key: problems for key in self.keys() if (problems := self.verify(key))}
+        for key in found if drop else ():
+            with self.lock(key):
+                self.drop(key)
+        if drop:
+            self.empty_trash()
+        return found
 
     def external(self, path: Path, stage: str, digest: str) -> Ref:
         """Name a file or folder from outside by its content digest."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from orature.core.errors import StoreError
+from orature.core.faults import write_point
 from orature.core.identity import canonical_json
-from orature.flow.faults import write_point
 
 PART = ".part-"
 _numbers = itertools.count()
