@@ -1,0 +1,78 @@
+"""Which utterances go into which batch: by seconds of audio, neighbours in length together, new every epoch.
+
+Example::
+
+    for batch in plan_epoch(durations_s, config, epoch=3):
+        for item in batch: print(item.index, item.speed)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_JITTER = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One training example: utterance `index` at `speed`, followed by utterance `then` when joined."""
+
+    index: int
+    speed: float
+    then: int | None
+    duration_s: float
+    """After the change of speed and the joining."""
+
+
+def plan_epoch(
+    durations_s: Sequence[float],
+    *,
+    seed: int,
+    epoch: int,
+    batch_seconds: float,
+    speeds: Sequence[float] = (1.0,),
+    join_probability: float = 0.0,
+) -> list[list[Item]]:
+    """Every utterance once, in batches of at most `batch_seconds` padded seconds (a longer one stands alone).
+
+    Lengths are jittered by 3 % before they are sorted, so that batches differ from epoch to epoch while padding stays
+    near 2 %; the order of the batches is random. The same arguments give the same plan.
+    """
+    rng = np.random.default_rng([seed, epoch, 0])
+    count = len(durations_s)
+    drawn = rng.choice(np.asarray(speeds), size=count)
+    partners = rng.permutation(count)
+    joined = rng.random(count) < join_probability
+    jitter = rng.uniform(1 - _JITTER, 1 + _JITTER, size=count)
+    items = []
+    for index in range(count):
+        speed = float(drawn[index])
+        then = int(partners[index]) if joined[index] and partners[index] != index else None
+        length = durations_s[index] + (durations_s[then] if then is not None else 0.0)
+        items.append(Item(index, speed, then, length / speed))
+    order = np.argsort(np.array([item.duration_s for item in items]) * jitter, kind="stable")
+    batches = cut([items[i] for i in order], batch_seconds)
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def cut(items: Sequence[Item], batch_seconds: float) -> list[list[Item]]:
+    """Cuts a sorted list into batches so that number x longest stays within `batch_seconds`."""
+    batches: list[list[Item]] = []
+    longest = 0.0
+    for item in items:
+        longest = max(longest, item.duration_s)
+        if not batches or (len(batches[-1]) + 1) * longest > batch_seconds:
+            batches.append([])
+            longest = item.duration_s
+        batches[-1].append(item)
+    return batches
+
+
+def padding_share(batches: Sequence[Sequence[Item]]) -> float:
+    """Share of padded seconds that hold no audio."""
+    padded = sum(len(batch) * max(item.duration_s for item in batch) for batch in batches)
+    real = sum(item.duration_s for batch in batches for item in batch)
+    return 1.0 - real / padded if padded else 0.0

@@ -1,0 +1,92 @@
+"""Everything that decides what a training run computes; the defaults by scale and by hours of speech.
+
+Example::
+
+    TrainConfig.for_scale("dev", hours=1.8).model_copy(update={"peak_lr": 5e-4})
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from orature.engines.conformer import Size
+
+Scale = Literal["smoke", "dev", "full"]
+
+
+class AugmentConfig(BaseModel, frozen=True, extra="forbid"):
+    """What is done to training audio; every draw follows from the seed, the epoch and the utterance."""
+
+    speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
+    """Speed factors, drawn evenly (Ko et al. 2015, "Audio augmentation for speech recognition")."""
+    warp: float = Field(default=0.12, ge=0.0, le=0.24)
+    """Vocal tract length perturbation: frequencies scaled by 1 - warp to 1 + warp."""
+    noise_probability: float = Field(default=0.4, ge=0.0, le=1.0)
+    snr_db: tuple[float, float] = (5.0, 30.0)
+    gain_db: float = 6.0
+    join_probability: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Chance that an utterance is followed by a second one of the same split in one training example."""
+    time_masks: int = 4
+    time_mask_frames: int = 20
+    time_mask_share: float = 0.1
+    """No time mask is longer than this share of its utterance."""
+    mel_masks: int = 2
+    mel_mask_bins: int = 15
+    masks_from_update: int = 0
+
+
+class TrainConfig(BaseModel, frozen=True, extra="forbid"):
+    """A CTC training run from nothing; learning rates are for AdamW, times in seconds of audio."""
+
+    size: Size = "tiny"
+    subsampling: Literal["auto", 2, 4] = "auto"
+    dropout: float = 0.1
+    case: Literal["keep", "lower"] = "lower"
+    punctuation: Literal["keep", "strip"] = "strip"
+    updates: int = Field(default=2000, ge=1)
+    batch_seconds: float = Field(default=100.0, gt=0)
+    accumulate: int = Field(default=1, ge=1)
+    peak_lr: float = Field(default=2e-3, gt=0)
+    warmup_share: float = Field(default=0.1, ge=0.0, le=0.9)
+    weight_decay: float = 0.02
+    clip_norm: float = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    evaluate_every: int = Field(default=100, ge=1)
+    patience: int = Field(default=30, ge=1)
+    """Early stop after this many evaluations without a better dev CER."""
+    average: int = Field(default=5, ge=1)
+    """So many of the best checkpoints are averaged; the average is kept if it is better on dev."""
+    overfit_clips: int = Field(default=16, ge=0)
+    """The guard before a long run: can the model learn this many clips by heart? 0 leaves the guard out."""
+    augment: AugmentConfig = AugmentConfig()
+    seed: int = 1
+
+    @classmethod
+    def for_scale(cls, scale: Scale, *, hours: float, mean_s: float = 5.0) -> TrainConfig:
+        """Defaults for `hours` of training speech in utterances of `mean_s` seconds on average.
+
+        smoke: minutes on a laptop, to see that all works; dev: about ten minutes on two cores; full: until it has
+        converged on a GPU or over night. Measured on the corpora named in LOG.md.
+        """
+        short = mean_s < 1.5
+        batch_seconds = 40.0 if short else 100.0
+        augment = AugmentConfig(warp=0.16, time_masks=2) if short else AugmentConfig()
+        config = cls(batch_seconds=batch_seconds, augment=augment)
+        if scale == "smoke":
+            return config.model_copy(update={"updates": 400, "evaluate_every": 80})
+        if scale == "dev":
+            return config
+        big = hours >= 20.0
+        size: Size = "base" if big else "small"
+        return config.model_copy(
+            update={
+                "size": size,
+                "updates": 100_000 if big else 12_000,
+                "batch_seconds": 400.0 if big else 200.0,
+                "peak_lr": 5e-4 if big else 1e-3,
+                "evaluate_every": 500 if big else 200,
+                "precision": "bf16",
+            }
+        )
