@@ -8,8 +8,8 @@ Example::
 What `orature-basic@1` does, in this order:
 
 1. NFC, not NFKC: NFKC makes different letters equal (ſ and s, ² and 2, ﬁ and f+i).
-2. Removes what is invisible and carries no spelling: byte order marks, soft hyphens, zero-width spaces, direction marks,
-   emoji selectors after a symbol. ZWJ and ZWNJ stay after a letter, mark or number (Indic, Persian), and go elsewhere.
+2. Removes what is invisible and carries no spelling: byte order marks, soft hyphens, zero-width spaces, direction
+   marks, emoji selectors after a symbol. ZWJ and ZWNJ stay after a letter, mark or number (Indic, Persian), and go elsewhere.
 3. Lower case by Unicode's context rules (final sigma) and no locale. Not `casefold`, which makes Maße and Masse equal.
    `orature-turkic@1` differs here only: I becomes ı and İ becomes i.
 4. Punctuation (P*) and symbols (S*) become a space, or nothing between two letters of a script that is written without
@@ -40,10 +40,12 @@ from orature.text.language import is_spaceless
 NORMALISER = "orature-basic@1"
 RAW = "orature-none@1"
 TURKIC = "orature-turkic@1"
-_TURKIC_LANGUAGES = frozenset("az aze azb azj crh gag kk-latn kdr lzz tr tur tt-latn tat-latn".split())
+_TURKIC_LANGUAGES = frozenset(
+    ["az", "aze", "azb", "azj", "crh", "gag", "kk-latn", "kdr", "lzz", "tr", "tur", "tt-latn", "tat-latn"]
+)
 
 _GAP = "\x00"
-"""Stands for removed punctuation until it is known whether a space belongs there (control characters are gone by then)."""
+"""Stands for removed punctuation until it is known whether a space belongs there (controls are gone by then)."""
 _INVISIBLE = (0x00AD, 0x061C, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A), 0xFEFF)
 _IN_WORD_ACCENT = (0x055B, 0x055C, 0x055E)  # Armenian emphasis, exclamation and question marks stand on a vowel
 _JOINERS = "\u200c\u200d"
@@ -195,6 +197,11 @@ def _basic(text: str) -> str:
 
 def _turkic(text: str) -> str:
     return _fold(text, lower_turkic)
+
+
+def strip_punctuation(text: str) -> str:
+    """What the scoring normalisers do, with case kept."""
+    return _fold(text, str)
 
 
 def _none(text: str) -> str:
