@@ -28,6 +28,7 @@ from orature.core.progress import Progress
 from orature.core.types import RATE_HZ, Refusal
 from orature.data.audio import decode, save_flac, to_int16
 from orature.engines.espeak import EspeakVoice, SpeakRequest, Speech
+from orature.text.leaks import Embargoed, EmbargoIndex
 
 VERSION = 1
 LANGUAGE = "sw"
@@ -110,20 +111,17 @@ def sentences(draw: random.Random, sizes: Sizes) -> dict[str, list[str]]:
 
 
 def _fresh(draw: random.Random, taken: list[str]) -> Iterator[str]:
-    """Random sentences that are not too like one of `taken`, until the grammar seems used up."""
-    barren = 0
+    """Random sentences that do not breach an embargo on `taken`, until the grammar seems used up."""
+    index = EmbargoIndex((Embargoed(str(number), "test", text) for number, text in enumerate(taken)), {})
+    barren, given = 0, set()
     while barren < 20_000:
         text = sentence(draw)
-        if any(_alike(text, other) for other in taken):
+        if text in given or index.sentence_breach(text):
             barren += 1
             continue
+        given.add(text)
         yield text
     raise BadInput("the sample grammar has not that many sentences", next_step="ask for fewer utterances")
-
-
-def _alike(text: str, other: str) -> bool:
-    words, others = text.split(), other.split()
-    return words == others
 
 
 def make_sample_corpus(
