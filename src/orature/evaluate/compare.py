@@ -1,0 +1,152 @@
+"""Are two systems different? A paired bootstrap over the same utterances; unlike test sets are refused.
+
+Example::
+
+    outcome = compare(open_scored(Path("a")), open_scored(Path("b")))
+    print(as_text(outcome))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from orature.core.errors import BadInput
+from orature.evaluate.alignment import Counts
+from orature.evaluate.folder import ScoredFolder
+from orature.evaluate.score import Drawing, Scored, align_rows
+from orature.evaluate.statistics import Difference, paired_difference
+
+_MUST_AGREE = (
+    ("split_fingerprint", "they were scored on different test sets"),
+    ("normaliser", "they were scored with different normalisers"),
+)
+
+
+class CompareRefused(BadInput):
+    """Two reports whose figures must not be laid side by side."""
+
+
+def compare(a: ScoredFolder, b: ScoredFolder, drawing: Drawing | None = None) -> dict[str, Any]:
+    """Rates of A and B and the difference B minus A with interval, p-value and verdict, for words and characters.
+
+    Raises `CompareRefused` when split fingerprint, normaliser or the references themselves differ.
+    """
+    _refuse_unlike(a, b)
+    drawing = drawing or Drawing()
+    normaliser = a.score["normaliser"]
+    scored_a, _ = align_rows(sorted(a.rows, key=lambda row: row.id), normaliser)
+    scored_b, _ = align_rows(sorted(b.rows, key=lambda row: row.id), normaliser)
+    speakers = [item.row.speaker for item in scored_a]
+    outcome: dict[str, Any] = {
+        "a": {"model": a.score.get("model", ""), "report": str(a.root)},
+        "b": {"model": b.score.get("model", ""), "report": str(b.root)},
+        "split_fingerprint": a.score["split_fingerprint"],
+        "normaliser": normaliser,
+        "utterances": len(scored_a),
+        "words": sum(item.words.counts.reference for item in scored_a),
+    }
+    for unit in ("wer", "cer"):
+        first, second = _counts(scored_a, unit), _counts(scored_b, unit)
+        difference = paired_difference(
+            [one.errors for one in first],
+            [one.errors for one in second],
+            [one.reference for one in first],
+            speakers,
+            by=drawing.by,
+            resamples=drawing.resamples,
+            seed=drawing.seed,
+        )
+        total = sum(one.reference for one in first)
+        outcome["a"][unit] = round(sum(one.errors for one in first) / total, 6)
+        outcome["b"][unit] = round(sum(one.errors for one in second) / total, 6)
+        outcome[unit] = _as_json(difference) | _ballot(first, second)
+    return outcome
+
+
+def as_text(outcome: dict[str, Any]) -> str:
+    """The outcome in a few lines for a terminal; rates in percent with one decimal."""
+    lines = [
+        f"A  {outcome['a']['model'] or outcome['a']['report']}",
+        f"B  {outcome['b']['model'] or outcome['b']['report']}",
+        f"on the same {outcome['utterances']:,} utterances ({outcome['words']:,} words), {outcome['normaliser']}",
+        "",
+        f"{'':4} {'A':>8} {'B':>8} {'B - A':>8}   95 % interval       p",
+    ]
+    for unit in ("wer", "cer"):
+        found = outcome[unit]
+        if found["low"] is None:
+            reach, p = "too few to say   ", "-"
+        else:
+            reach, p = f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}", f"{found['p']:.3f}"
+        lines.append(
+            f"{unit.upper():4} {100 * outcome['a'][unit]:7.1f}% {100 * outcome['b'][unit]:7.1f}% "
+            f"{100 * found['delta']:+7.1f}    {reach:<17} {p:>6}"
+        )
+    lines.append("")
+    for unit in ("wer", "cer"):
+        found = outcome[unit]
+        lines.append(
+            f"{unit.upper()}: {found['verdict']} (interval by {found['by']}; B better on {found['b_better']:,} "
+            f"utterances, worse on {found['a_better']:,}, equal on {found['equal']:,})"
+        )
+    return "\n".join(lines)
+
+
+def _refuse_unlike(a: ScoredFolder, b: ScoredFolder) -> None:
+    where = f"{a.root} and {b.root}"
+    for name, why in _MUST_AGREE:
+        first, second = a.score.get(name), b.score.get(name)
+        if first != second:
+            raise CompareRefused(
+                f"these two reports cannot be compared: {why} ({name}: {_short(first)} and {_short(second)})",
+                where=where,
+                next_step="evaluate both models on the same corpus and split, then compare again",
+            )
+    said_a = {row.id: row.reference for row in a.rows}
+    said_b = {row.id: row.reference for row in b.rows}
+    unlike = sorted(name for name in said_a.keys() | said_b.keys() if said_a.get(name) != said_b.get(name))
+    if unlike:
+        raise CompareRefused(
+            f"these two reports cannot be compared: {len(unlike):,} of {len(said_a.keys() | said_b.keys()):,} "
+            f"utterances are not in both with the same reference (first: {unlike[0]})",
+            where=where,
+            next_step="evaluate both models on the same corpus and split, then compare again",
+        )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:12] + "…" if len(text) > 24 else (text or "none")
+
+
+def _counts(scored: Sequence[Scored], unit: str) -> list[Counts]:
+    return [item.words.counts if unit == "wer" else item.characters.counts for item in scored]
+
+
+def _ballot(first: Sequence[Counts], second: Sequence[Counts]) -> dict[str, int]:
+    b_better = sum(y.errors < x.errors for x, y in zip(first, second, strict=True))
+    a_better = sum(y.errors > x.errors for x, y in zip(first, second, strict=True))
+    return {"a_better": a_better, "b_better": b_better, "equal": len(first) - a_better - b_better}
+
+
+def _as_json(difference: Difference) -> dict[str, Any]:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 6)
+
+    return {
+        "delta": round(difference.delta, 6),
+        "low": rounded(difference.low),
+        "high": rounded(difference.high),
+        "p": rounded(difference.p),
+        "by": difference.by,
+        "verdict": _verdict(difference),
+    }
+
+
+def _verdict(difference: Difference) -> str:
+    if difference.low is None:
+        return "too few utterances to say"
+    if not difference.distinguishable:
+        return "not distinguishable"
+    return "B is better" if difference.delta < 0 else "A is better"

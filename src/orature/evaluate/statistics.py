@@ -1,0 +1,181 @@
+"""Bootstrap intervals for error rates: resampled by speaker, or by utterance where speakers are unknown.
+
+An error rate is a ratio of sums (errors over reference length), so whole speakers, or utterances, are drawn with
+replacement and both sums are taken over the draw (Bisani and Ney 2004, "Bootstrap estimates for confidence intervals
+in ASR performance evaluation"). Plain percentiles are too narrow when there are few speakers; the tails are therefore
+widened to those of Student's t (the expanded percentile interval of Hesterberg 2015, "What teachers should know about
+the bootstrap", section 5.2). Simulated coverage of a nominal 95 % (test_eval_statistics.py holds it): 5 speakers 80 %
+plain, 90 % widened; 10 speakers 91 % and 95 %.
+
+The draws come from the raw PCG64 stream, which NumPy promises not to change, so a seed means the same for ever.
+
+Example::
+
+    interval([1, 0, 2], [5, 4, 6], ["a", "b", "c"])      # Interval(value=0.2, low=..., high=..., by="utterance")
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+By = Literal["speaker", "utterance"]
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+RESAMPLES = 1000
+SEED = 20_040_517
+LEVEL = 0.95
+MIN_SPEAKERS = 5
+"""With fewer known speakers than this, the interval is by utterance (and says so)."""
+MIN_UNITS = 5
+"""With fewer speakers or utterances than this to draw from, no interval is given."""
+
+_NORMAL = NormalDist()
+_BLOCK = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A rate (fraction) with its 95 % interval; `low` and `high` are None when there is too little to draw from."""
+
+    value: float
+    low: float | None
+    high: float | None
+    by: By
+
+    def as_json(self) -> dict[str, float | str | None]:
+        """Rounded to six decimals, as the score file has it."""
+        return {"value": _round(self.value), "low": _round(self.low), "high": _round(self.high), "by": self.by}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Rate of B minus rate of A on the same rows, with its interval and a two-sided p-value (None: too few units)."""
+
+    delta: float
+    low: float | None
+    high: float | None
+    p: float | None
+    by: By
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low is not None and self.high is not None and not self.low <= 0.0 <= self.high
+
+
+def resampling_unit(speakers: Sequence[str | None], by: str = "auto") -> By:
+    """`speaker` when every row has one and there are at least five, else `utterance`; "auto" may be overruled."""
+    if by == "utterance":
+        return "utterance"
+    if by == "speaker":
+        return "speaker"
+    known = all(speakers) and len(set(speakers)) >= MIN_SPEAKERS
+    return "speaker" if known else "utterance"
+
+
+def interval(
+    errors: Sequence[int],
+    lengths: Sequence[int],
+    speakers: Sequence[str | None],
+    *,
+    by: str = "auto",
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Interval:
+    """Sum of `errors` over sum of `lengths` (one entry an utterance, in the same unit) with its 95 % interval."""
+    unit = resampling_unit(speakers, by)
+    wrong, total = _clusters(errors, speakers, unit), _clusters(lengths, speakers, unit)
+    value = float(wrong.sum() / total.sum())
+    if len(total) < MIN_UNITS:
+        return Interval(value, None, None, unit)
+    (drawn,) = _draw_rates((wrong,), total, resamples, seed)
+    low, high = _tails(drawn, len(total))
+    return Interval(value, min(low, value), max(high, value), unit)
+
+
+def paired_difference(
+    errors_a: Sequence[int],
+    errors_b: Sequence[int],
+    lengths: Sequence[int],
+    speakers: Sequence[str | None],
+    *,
+    by: str = "auto",
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Difference:
+    """Rate of B minus rate of A, both drawn over the same speakers or utterances; negative means B errs less.
+
+    `p` is twice the smaller share of draws on either side of zero, at least 2 / (resamples + 1).
+    """
+    unit = resampling_unit(speakers, by)
+    first, second = _clusters(errors_a, speakers, unit), _clusters(errors_b, speakers, unit)
+    total = _clusters(lengths, speakers, unit)
+    delta = float((second.sum() - first.sum()) / total.sum())
+    if len(total) < MIN_UNITS:
+        return Difference(delta, None, None, None, unit)
+    drawn_a, drawn_b = _draw_rates((first, second), total, resamples, seed)
+    drawn = drawn_b - drawn_a
+    low, high = _tails(drawn, len(total))
+    below, above = int(np.count_nonzero(drawn <= 0)), int(np.count_nonzero(drawn >= 0))
+    p = min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))
+    return Difference(delta, min(low, delta), max(high, delta), p, unit)
+
+
+def _clusters(values: Sequence[int], speakers: Sequence[str | None], by: By) -> Integers:
+    """Sums of `values` by speaker (in order of first appearance), or `values` as they are; shape (units,)."""
+    flat = np.asarray(values, dtype=np.int64)
+    if by == "utterance":
+        return flat
+    number: dict[str | None, int] = {}
+    where = np.asarray([number.setdefault(speaker, len(number)) for speaker in speakers], dtype=np.int64)
+    sums = np.zeros(len(number), dtype=np.int64)
+    np.add.at(sums, where, flat)
+    return sums
+
+
+def _draw_rates(errors: tuple[Integers, ...], total: Integers, resamples: int, seed: int) -> list[Floats]:
+    """`resamples` rates for each of `errors`, drawn over the same units; in blocks, so that memory stays bounded."""
+    units = len(total)
+    source = np.random.PCG64(seed)
+    rates: list[list[Floats]] = [[] for _ in errors]
+    block = max(1, _BLOCK // units)
+    for begin in range(0, resamples, block):
+        shape = (min(block, resamples - begin), units)
+        raw = source.random_raw(shape[0] * shape[1]).reshape(shape)
+        chosen = ((raw >> np.uint64(32)) * np.uint64(units) >> np.uint64(32)).astype(np.int64)
+        length = total[chosen].sum(axis=1)
+        for drawn, wrong in zip(rates, errors, strict=True):
+            drawn.append(wrong[chosen].sum(axis=1) / length)
+    return [np.concatenate(blocks) for blocks in rates]
+
+
+def _tails(drawn: Floats, units: int) -> tuple[float, float]:
+    """Expanded percentiles: the normal tail beyond sqrt(n / (n - 1)) times the t quantile with n - 1 degrees."""
+    reach = math.sqrt(units / (units - 1)) * t_quantile(1 - (1 - LEVEL) / 2, units - 1)
+    tail = _NORMAL.cdf(-reach)
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def t_quantile(probability: float, degrees: int) -> float:
+    """Quantile of Student's t for `degrees` >= 4, to three decimals (Abramowitz and Stegun 1964, 26.7.5)."""
+    z, v = _NORMAL.inv_cdf(probability), degrees
+    return (
+        z
+        + (z**3 + z) / (4 * v)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * v**4)
+    )
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
