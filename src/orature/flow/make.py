@@ -14,6 +14,7 @@ from pathlib import Path
 
 from orature.core.faults import write_point
 from orature.core.files import fsync_path, remove, write_json
+from orature.core.progress import say
 from orature.core.provenance import now, versions
 from orature.flow.artefact import INFO_NAME, ArtefactInfo, Made, describe_files, digest_files
 from orature.flow.context import StageContext
@@ -31,6 +32,8 @@ def make_artefact(store: Store, stage: Stage, resources: Resources, *, command: 
     work = store.work(key)
     ctx = StageContext(stage, work=work, logs=store.logs(key), resources=resources, locate=store.path_of)
     write_point("work-ready")
+    if ctx.resuming:
+        say(f"{stage.name}: going on where it stopped (key {key[:12]})")
     stage.run(ctx)
     write_point("stage-ran")
     ctx.settle()
