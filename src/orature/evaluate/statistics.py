@@ -25,6 +25,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from orature.core.errors import ConfigError
+
 By = Literal["speaker", "utterance"]
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -77,6 +79,8 @@ def resampling_unit(speakers: Sequence[str | None], by: str = "auto") -> By:
         return "utterance"
     if by == "speaker":
         return "speaker"
+    if by != "auto":
+        raise ConfigError(f"intervals cannot be drawn by {by!r}", next_step="choose auto, speaker or utterance")
     known = all(speakers) and len(set(speakers)) >= MIN_SPEAKERS
     return "speaker" if known else "utterance"
 

@@ -1,0 +1,53 @@
+"""`orature compare` and `orature report`: two scored folders side by side, and one as a page.
+
+Example::
+
+    orature compare results/baseline results/new
+    orature report results/new --to new.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orature.cli.common import JsonOption, emit, example, run_command
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `compare` and `report` to the command line."""
+
+    @app.command(epilog=example("orature compare results/baseline results/new"))
+    @run_command
+    def compare(
+        a: Annotated[Path, typer.Argument(metavar="REPORT", help="Scored folder A.", show_default=False)],
+        b: Annotated[Path, typer.Argument(metavar="REPORT", help="Scored folder B.", show_default=False)],
+        as_json: JsonOption = False,
+    ) -> None:
+        """Says whether B is better than A: paired bootstrap on the same test set; unlike test sets are refused."""
+        from orature.evaluate.compare import as_text
+        from orature.evaluate.compare import compare as compare_folders
+        from orature.evaluate.folder import open_scored
+
+        outcome = compare_folders(open_scored(a), open_scored(b))
+        emit(outcome, as_json, lambda: as_text(outcome))
+
+    @app.command(epilog=example("orature report results/test", "orature report results/test --to for_the_team.html"))
+    @run_command
+    def report(
+        folder: Annotated[
+            Path,
+            typer.Argument(metavar="FOLDER", help="Folder with score.json and hypotheses.jsonl.", show_default=False),
+        ],
+        to: Annotated[
+            Path | None, typer.Option("--to", help="File to write (default: FOLDER/report.html).", show_default=False)
+        ] = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Writes the scores of a folder as one self-contained HTML page."""
+        from orature.stages.evaluate import report_from_folder
+
+        path = report_from_folder(folder, to)
+        emit({"report": path}, as_json, f"report: {path}")
