@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ from orature.testing.stage_contract import (
 from orature.testing.toy_stages import Numbers, Squares, count_squares
 
 DIGEST = "ab" * 32
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flushing costs milliseconds a file and makes no difference to a killed process."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def make(root: Path) -> Ref:
     return run.do(Squares(rows=run.do(Numbers(), on=QUIET)), on=QUIET)
 
 
+@pytest.mark.usefixtures("no_fsync")
 def test_full_at_every_write_point(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     whole, unrecorded = make(tmp_path / "whole"), []
     for number, spec in enumerate(every_fault(points_passed(lambda: make(tmp_path / "c")), "enospc")):

@@ -22,11 +22,13 @@ def make(root: Path) -> Ref:
     return run.do(Squares(rows=run.do(Numbers(), on=QUIET)), on=QUIET)
 
 
+@pytest.mark.usefixtures("no_fsync")
 def test_every_write_point_is_passed(tmp_path: Path) -> None:
     """A point that no run passes would be tested by nobody."""
     assert set(points_passed(lambda: make(tmp_path / "s"))) == set(WRITE_POINTS)
 
 
+@pytest.mark.usefixtures("no_fsync")
 def test_killed_at_every_passage_of_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make(tmp_path / "whole")
     points = every_fault(points_passed(lambda: make(tmp_path / "counted")))

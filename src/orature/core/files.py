@@ -12,6 +12,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from orature.core.faults import write_point
 from orature.core.identity import canonical_json
 
 PART = ".part-"
+_FLUSHES = 16
 _numbers = itertools.count()
 
 
@@ -39,14 +41,20 @@ def fsync_path(path: Path) -> None:
 
 
 def fsync_tree(path: Path) -> None:
-    """Flush a file, or a folder with everything below it."""
-    if path.is_dir():
-        for folder, _, names in os.walk(path):
-            for name in names:
-                fsync_path(Path(folder, name))
-            fsync_path(Path(folder))
-    else:
+    """Flush a file, or a folder with everything below it: files first, many at a time (the disk bundles them)."""
+    if not path.is_dir():
         fsync_path(path)
+        return
+    places = [(Path(folder), names) for folder, _, names in os.walk(path)]
+    files = [folder / name for folder, names in places for name in names]
+    if len(files) > 2:
+        with ThreadPoolExecutor(_FLUSHES) as pool:
+            list(pool.map(fsync_path, files))
+    else:
+        for file in files:
+            fsync_path(file)
+    for folder, _ in places:
+        fsync_path(folder)
 
 
 def remove(path: Path) -> None:
