@@ -9,7 +9,8 @@ What `orature-basic@1` does, in this order:
 
 1. NFC, not NFKC: NFKC makes different letters equal (ſ and s, ² and 2, ﬁ and f+i).
 2. Removes what is invisible and carries no spelling: byte order marks, soft hyphens, zero-width spaces, direction
-   marks, emoji selectors after a symbol. ZWJ and ZWNJ stay after a letter, mark or number (Indic, Persian), and go elsewhere.
+   marks, emoji selectors after a symbol, and ZWJ and ZWNJ unless they follow a letter, mark or number (as in Indic
+   scripts and Persian, where they are spelling).
 3. Lower case by Unicode's context rules (final sigma) and no locale. Not `casefold`, which makes Maße and Masse equal.
    `orature-turkic@1` differs here only: I becomes ı and İ becomes i.
 4. Punctuation (P*) and symbols (S*) become a space, or nothing between two letters of a script that is written without
