@@ -102,7 +102,9 @@ def _lines(tree: Tree, name: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _undecodable(line: bytes, where: str) -> Reject:
-    return Reject(line[:60].decode("utf-8", "replace"), "text-undecodable", "the row is not valid UTF-8", where)
+    return Reject(
+        line.split(b"\t")[0][:80].decode("utf-8", "replace"), "text-undecodable", "the row is not valid UTF-8", where
+    )
 
 
 def _malformed(line: str, detail: str, where: str) -> Reject:

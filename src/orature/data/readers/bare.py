@@ -30,8 +30,9 @@ class BareAudio:
         return attach(tree, self._drafts(tree, seen), seen, strays=False)
 
     def _drafts(self, tree: Tree, seen: Seen) -> Iterator[Draft | Reject]:
+        top = f"{tree.label}/" if tree.archived else ""  # the folder that was packed is no part of an id
         for name in tree.names():
             if is_audio(name):
                 seen.rows += 1
-                ident = name.rsplit(".", 1)[0]
+                ident = name.removeprefix(top).rsplit(".", 1)[0]
                 yield Draft(ident, name, None, name, split="unlabelled", source=tree.label)

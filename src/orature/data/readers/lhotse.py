@@ -1,7 +1,8 @@
 """Lhotse manifests: `cuts.jsonl[.gz]`, or `recordings` with `supervisions`, as Lhotse's recipes and tools write them.
 
 Our own corpus folder is one of them: origin, source, licence and split come back from `custom`. Lhotse itself is not
-needed. A file name such as `mls_cuts_train.jsonl.gz` gives the split of rows that state none.
+needed. A file name such as `mls_cuts_train.jsonl.gz` gives the split of rows that state none; a cut in which
+nobody said anything is untranscribed speech.
 
 Example::
 
@@ -175,9 +176,7 @@ def _draft(
     start_s, duration_s, channel = span
     path = _audio_path(tree, folder, recording)
     text = said.get("text")
-    split = _split(custom.get("split"), default)
-    if split is None and text is None:
-        split = "unlabelled"
+    split = _split(custom.get("split"), "unlabelled" if text is None else default)
     origin = custom.get("origin", "real")
     if origin not in ORIGINS:
         raise _Malformed("row-malformed", f"the origin {origin!r} is not known")
