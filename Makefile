@@ -56,7 +56,7 @@ bench: install ## run the benchmarks that take minutes and print each comparison
 	@for script in benchmarks/*/run.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 snapshot: install ## rewrite the checked-in lists of public names and command-line options
-	$(BIN)/python -m tests.ratchets.surface
+	$(BIN)/python tests/ratchets/surface.py
 
 format: install ## let ruff format and fix what it can
 	$(BIN)/ruff check --fix $(SOURCES)
