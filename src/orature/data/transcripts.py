@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Literal, get_args
 from unicodedata import category, east_asian_width
 
 from orature.core.errors import ConfigError
+from orature.core.files import write_beside
 from orature.core.types import Hypothesis, Word
 
 Format = Literal["txt", "json", "srt", "vtt"]
@@ -77,14 +77,10 @@ def render(transcript: Transcript, kind: str) -> str:
 
 
 def write(path: Path, transcript: Transcript, kind: str) -> None:
-    """Writes `render` beside `path` and renames it, UTF-8, no byte order mark."""
+    """Writes `render` to `path` at once (beside, then renamed), UTF-8, no byte order mark."""
     text = render(transcript, kind)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(text, "utf-8", newline="\n")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with write_beside(path) as part:
+        part.write_text(text, "utf-8", newline="\n")
 
 
 def as_dict(transcript: Transcript) -> dict[str, object]:

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
-import shutil
 import wave
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orature.core.errors import BadInput, WorkFailed
+from orature.core.files import write_beside
 from orature.core.identity import digest_json
 from orature.core.progress import Progress
 from orature.core.types import RATE_HZ, Refusal
@@ -137,16 +136,9 @@ def make_sample_corpus(
         return _result(to, made)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise BadInput(f"{to} holds something else", next_step="name a new or empty folder")
-    beside = to.with_name(f".{to.name}.making-{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        made = {"spec": digest_json(spec)} | _write(beside, _rows(seed, sizes), workers, progress)
-        (beside / "sample.json").write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", "utf-8")
-        if to.exists():
-            to.rmdir()
-        beside.rename(to)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with write_beside(to) as part:
+        made = {"spec": digest_json(spec)} | _write(part, _rows(seed, sizes), workers, progress)
+        (part / "sample.json").write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", "utf-8")
     return _result(to, made)
 
 
