@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import struct
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
+from data_samples import encoded, tone
 from orature.core.errors import AudioError
-from orature.data.audio import Limits, Samples, Segment, audio_digest, decode, load, quality, save_flac, to_int16
+from orature.data.audio import Limits, Segment, audio_digest, decode, load, quality, save_flac, to_int16
 from orature.data.containers import container
 
 FORMATS = [
@@ -21,17 +20,6 @@ FORMATS = [
     *[("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS")],
     *[("AIFF", "PCM_16"), ("AU", "PCM_16")],
 ]
-
-
-def tone(seconds: float = 1.0, rate_hz: int = 16_000, hertz: float = 440.0) -> Samples:
-    wave: Samples = (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.float32)
-    return wave
-
-
-def encoded(wave: Samples, rate_hz: int = 16_000, format: str = "WAV", subtype: str = "PCM_16") -> bytes:
-    stream = io.BytesIO()
-    soundfile.write(stream, wave, rate_hz, format=format, subtype=subtype)
-    return stream.getvalue()
 
 
 def reason(data: bytes | Path, limits: Limits | None = None, segment: Segment | None = None) -> str:
