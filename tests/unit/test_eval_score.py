@@ -121,9 +121,9 @@ def test_the_worst_come_first() -> None:
 
 
 def test_the_same_rows_give_the_same_file_in_any_order() -> None:
-    rows = ten_rows(5)
+    rows = ten_rows(4)
     first = json.dumps(score(rows, drawing=FAST), sort_keys=True)
-    assert first == json.dumps(score(rows[::-1], drawing=FAST), sort_keys=True)
+    assert first == json.dumps(score(rows[3:] + rows[:3], drawing=FAST), sort_keys=True)
 
 
 def test_circumstances_are_no_part_of_the_stable_part() -> None:
