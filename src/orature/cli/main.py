@@ -21,7 +21,7 @@ from orature import __version__
 from orature.cli import demo, doctor
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-GROUPS = ("train", "ingest", "check", "evaluate", "spine")
+GROUPS = ("train", "transcribe", "ingest", "check", "evaluate", "spine")
 
 MAIN_PATH = "up demo ingest check split train evaluate compare transcribe report runs why store doctor"
 

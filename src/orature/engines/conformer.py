@@ -123,7 +123,8 @@ class Attention(nn.Module):
             attn_mask=mask_B11T,
             dropout_p=self.dropout if self.training else 0.0,
         )
-        return self.out(mixed.transpose(1, 2).reshape(batch, steps, width))
+        joined: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, steps, width))
+        return joined
 
 
 class Convolution(nn.Module):
@@ -143,7 +144,8 @@ class Convolution(nn.Module):
         if mask_BT1 is not None:
             hidden = hidden * mask_BT1
         hidden = self.depthwise(hidden.transpose(1, 2)).transpose(1, 2)
-        return self.out(F.silu(self.inner_norm(hidden)))
+        mixed: Tensor = self.out(F.silu(self.inner_norm(hidden)))
+        return mixed
 
 
 class FeedForward(nn.Sequential):

@@ -14,7 +14,7 @@ Example::
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,24 +84,33 @@ class ScratchCtc:
         facts.setdefault("revision", digest_file(weights_file)[:16])
         return cls(model, characters, facts, device)
 
+    def files(self) -> dict[str, Callable[[Path], None]]:
+        """The files of the model folder, each with what writes it (nothing in them varies by the hour)."""
+        extractor = {
+            "feature_size": self.model.config.mels,
+            "sampling_rate": RATE_HZ,
+            "hop_length": 160,
+            "win_length": 400,
+            "normalisation": "per utterance and mel bin",
+        }
+        config = {**self.model.config.model_dump(), "architectures": ["ConformerCtc"]}
+        return {
+            "model.safetensors": self._write_weights,
+            "config.json": lambda path: _write_json(path, config),
+            "preprocessor_config.json": lambda path: _write_json(path, extractor),
+            "orature.json": lambda path: _write_json(path, self.facts),
+            "vocab.json": self.characters.save,
+        }
+
     def save(self, folder: Path) -> None:
-        """Writes the model folder (float32 weights, sorted names, nothing that varies by the hour)."""
+        """Writes the model folder."""
         folder.mkdir(parents=True, exist_ok=True)
+        for name, write in self.files().items():
+            write(folder / name)
+
+    def _write_weights(self, path: Path) -> None:
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
-        save_file(dict(sorted(weights.items())), folder / "model.safetensors", metadata={"format": "pt"})
-        _write_json(folder / "config.json", {**self.model.config.model_dump(), "architectures": ["ConformerCtc"]})
-        _write_json(
-            folder / "preprocessor_config.json",
-            {
-                "feature_size": self.model.config.mels,
-                "sampling_rate": RATE_HZ,
-                "hop_length": 160,
-                "win_length": 400,
-                "normalisation": "per utterance and mel bin",
-            },
-        )
-        _write_json(folder / "orature.json", self.facts)
-        self.characters.save(folder / "vocab.json")
+        save_file(dict(sorted(weights.items())), path, metadata={"format": "pt"})
 
     def transcribe(self, recordings: Sequence[Samples]) -> list[Hypothesis | Refusal]:
         """One outcome a recording, in order; batches of like length, long recordings by windows."""

@@ -84,12 +84,21 @@ class AudioCache:
 
 
 class Loader:
-    """Makes the batches of an epoch; the same seed, epoch and utterance always give the same samples."""
+    """Makes the batches of an epoch; the same seed, epoch and utterance always give the same samples.
+
+    `space` is the token between joined utterances; `share` is (rank, number of processes).
+    """
 
     def __init__(
-        self, examples: Sequence[Example], config: TrainConfig, *, subsampling: int, share: tuple[int, int] = (0, 1)
+        self,
+        examples: Sequence[Example],
+        config: TrainConfig,
+        *,
+        subsampling: int,
+        space: int | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        self.examples, self.config, self.subsampling = examples, config, subsampling
+        self.examples, self.config, self.subsampling, self.space = examples, config, subsampling, space
         self._cache = AudioCache()
         self._rank, self._world = share
         self._durations_s = [example.duration_s for example in examples]
@@ -163,18 +172,12 @@ class Loader:
         if item.then is not None:
             second = self.examples[item.then]
             samples = np.concatenate([samples, self._cache.samples(second)])
-            labels = [*labels, *self._between(first), *second.tokens]
+            labels = [*labels, *([] if self.space is None else [self.space]), *second.tokens]
         if item.speed != 1.0 and self._fits(int(len(samples) / item.speed), labels):
             samples = audio.change_speed(samples, item.speed)
         if augment:
             samples = perturb(samples, rng, self.config.augment)
         return samples, labels
-
-    def _between(self, example: Example) -> list[int]:
-        """The space token, if the alphabet has one."""
-        return [self.space] if self.space is not None else []
-
-    space: int | None = None
 
     def _fits(self, samples: int, labels: list[int]) -> bool:
         return frames_of(samples) // self.subsampling >= steps_needed(labels)

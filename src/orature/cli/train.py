@@ -1,0 +1,218 @@
+"""`orature up`, `train`, `evaluate` and `transcribe`: the main road from a corpus to a used recogniser.
+
+Example::
+
+    orature up my_corpus/ --to my_model/ --scale dev
+    orature transcribe my_model/model talk.wav --as srt
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orature.cli.common import DryRunOption, JsonOption, StoreOption, emit, example, run_command
+
+if TYPE_CHECKING:
+    from orature.flow import Resources
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any training option, e.g. updates=500 or augment.warp=0.1."),
+]
+ScaleOption = Annotated[str | None, typer.Option(help="smoke, dev or full: how much work.", show_default="smoke")]
+SeedOption = Annotated[int | None, typer.Option(help="Seed of everything that is drawn.", show_default="1")]
+LangOption = Annotated[str | None, typer.Option("--lang", help="Language (BCP-47) of rows that state none.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads (default: one a core).")]
+
+UP_OPTIONS = ("source", "to", "lang", "format", "scale", "seed", "device", "threads", "store", "train", "split")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to `app`."""
+    up_lines = ("orature up my_corpus/ --to my_model/ --scale dev", "orature up cv-corpus-25.0-que.tar.gz --to kichwa")
+    app.command(epilog=example(*up_lines))(up)
+    app.command(epilog=example("orature train corpus --to model --scale dev --set peak_lr=0.001"))(train)
+    app.command(epilog=example("orature evaluate model corpus --split test --to results"))(evaluate)
+
+
+def command_line() -> str:
+    """The command as it was typed, for records."""
+    return shlex.join(["orature", *sys.argv[1:]])
+
+
+def resources_of(device: str, threads: int | None, as_json: bool) -> Resources:
+    from orature.flow import Resources
+
+    return Resources(device=device, threads=threads, progress=not as_json)
+
+
+@run_command
+def up(
+    source: Annotated[
+        Path | None, typer.Argument(help="An archive or a folder of recordings.", show_default=False)
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder for the model and the report.", show_default=False)] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with the same options.")] = None,
+    lang: LangOption = None,
+    format: Annotated[str | None, typer.Option(help="Format of the source.", show_default="auto")] = None,
+    scale: ScaleOption = None,
+    seed: SeedOption = None,
+    assign: SetOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """From a corpus to a measured recogniser: read, check, split, train, score once on test, report."""
+    from orature.recipes.settings import parse_assignments, read_settings
+    from orature.recipes.up import UpOptions, plan, run_up
+
+    typed = {"source": source, "to": to, "lang": lang, "format": format, "scale": scale, "seed": seed, "store": store}
+    given = _given(read_settings(config, UP_OPTIONS) if config else {}, typed, parse_assignments(assign or []))
+    source, to = Path(str(given["source"])), Path(str(given["to"]))
+    home = Path(str(given["store"])) if given.get("store") else None
+    options = UpOptions(
+        format=str(given.get("format", "auto")),
+        language=given.get("lang"),
+        scale=given.get("scale", "smoke"),
+        seed=int(given.get("seed", 1)),
+        split=_table(given, "split"),
+        train=_table(given, "train"),
+    )
+    if dry_run:
+        emit(plan(source, to, options, home), as_json)
+        return
+    on = resources_of(str(given.get("device", device)), given.get("threads", threads), as_json)
+    result = run_up(source, to, options, resources=on, store=home, command=command_line())
+    facts = {"model": result.model, "report": result.report, "fresh": result.fresh, "score": result.score}
+    emit(facts, as_json, lambda: _story(facts))
+
+
+def _given(file: dict[str, Any], typed: dict[str, Any], assigned: dict[str, Any]) -> dict[str, Any]:
+    """The options of the file, under those typed, under those of `--set` (which are training options)."""
+    from orature.core.errors import ConfigError
+
+    given = file | {name: value for name, value in typed.items() if value is not None}
+    if "source" not in given:
+        raise ConfigError("which corpus?", next_step="orature up SOURCE --to DIR (or source: in the --config file)")
+    given.setdefault("to", f"{Path(str(given['source'])).name.split('.')[0]}-orature")
+    given["train"] = _merged(_table(given, "train"), assigned)
+    return given
+
+
+def _table(given: dict[str, Any], name: str) -> dict[str, Any]:
+    from orature.core.errors import ConfigError
+
+    value = given.get(name) or {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name!r} must hold options of its own, as in `{name}: {{updates: 500}}`")
+    return value
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    done = dict(below)
+    for name, value in above.items():
+        old = done.get(name)
+        done[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return done
+
+
+def _story(facts: dict[str, Any]) -> str:
+    score = facts["score"]
+    return "\n".join(
+        [
+            "",
+            f"test: {score['utterances']} utterances, {score['words']} words, {score['hours']:.2f} h",
+            *rate_lines(score),
+            *(f"  note: {warning}" for warning in score.get("warnings", [])),
+            f"model:  {facts['model']}",
+            f"use it: orature transcribe {facts['model']} RECORDING.wav",
+            f"report: {facts['report']}",
+        ]
+    )
+
+
+def rate_lines(score: dict[str, Any]) -> list[str]:
+    """WER and CER with their intervals, one line each."""
+    lines = []
+    for name in ("wer", "cer"):
+        rate = score[name]
+        low, high = rate.get("low"), rate.get("high")
+        span = "no interval" if low is None else f"95 % interval {100 * low:.1f} to {100 * high:.1f}, by {rate['by']}"
+        lines.append(f"  {name.upper()} {100 * rate['value']:.1f} %  ({span})")
+    return lines
+
+
+@run_command
+def train(
+    corpus: Annotated[Path, typer.Argument(help="A corpus folder made by `orature ingest` or `split`.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the model.")],
+    scale: ScaleOption = None,
+    seed: SeedOption = None,
+    assign: SetOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Trains a recogniser from nothing on the train split; its checkpoint is chosen on dev."""
+    from orature.flow import Run, open_store
+    from orature.recipes.settings import parse_assignments
+    from orature.recipes.up import UpOptions, cost, split_stage, train_stage
+    from orature.stages.inputs import corpus_ref
+
+    options = UpOptions(scale=scale or "smoke", seed=seed or 1, train=parse_assignments(assign or []))  # type: ignore[arg-type]
+    home = open_store(store)
+    run = Run(home, recipe="train", command=command_line())
+    on = resources_of(device, threads, as_json)
+    ready = run.do(split_stage(corpus_ref(corpus), options), on=on)
+    stage = train_stage(run, ready, options, name=corpus.name)
+    if dry_run:
+        planned = {
+            "train": run.planned(stage),
+            "config": stage.config.model_dump(mode="json"),
+            "cost": cost(stage.config),
+        }
+        emit(planned, as_json)
+        return
+    ref = run.do(stage, on=on)
+    home.publish(ref, to)
+    notes = home.info(ref.key).notes
+    emit({"model": to, **notes}, as_json, lambda: f"model: {to} (dev CER {100 * notes['dev_cer']:.1f} %)")
+
+
+@run_command
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    corpus: Annotated[Path, typer.Argument(help="A corpus folder.")],
+    split: Annotated[str, typer.Option(help="Which split to score.")] = "test",
+    to: Annotated[Path | None, typer.Option("--to", help="Folder for score.json and report.html.")] = None,
+    normaliser: Annotated[str | None, typer.Option(help="Scoring normaliser.", show_default="orature-basic@1")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decodes a split and scores it: WER and CER with intervals, slices, worst utterances, report.html."""
+    from orature.recipes.score import score_model
+
+    to = to or Path(f"{model.name}-{split}-scores")
+    whole = score_model(
+        model,
+        corpus,
+        to,
+        split=split,
+        normaliser=normaliser,
+        resources=resources_of(device, threads, as_json),
+        store=store,
+        command=command_line(),
+    )
+    emit(whole, as_json, lambda: "\n".join([*rate_lines(whole), f"report: {to / 'report.html'}"]))

@@ -1,0 +1,143 @@
+"""`orature transcribe`: recordings of any length and format to text, captions or JSON with word times.
+
+Example::
+
+    orature transcribe my_model/model talk.m4a interview.wav --as srt --to captions/
+    ffmpeg -i film.mkv -f wav - | orature transcribe my_model/model - --as txt
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orature.cli.common import JsonOption, complain, emit, example, run_command
+
+if TYPE_CHECKING:
+    from orature.data.transcripts import Transcript
+    from orature.engines.scratch_ctc import ScratchCtc
+
+_STDIN = "-"
+_LONGEST_S = 24 * 3600.0
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `transcribe` to the command line."""
+    lines = (
+        "orature transcribe my_model/model talk.wav",
+        "orature transcribe my_model/model *.mp3 --as srt --to captions/",
+    )
+    app.command(epilog=example(*lines))(transcribe)
+
+
+@run_command
+def transcribe(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings; - reads standard input.")],
+    kind: Annotated[str, typer.Option("--as", help="txt, json, srt or vtt.")] = "txt",
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder for one file a recording (default: print).", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: one a core).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Writes down what is said in recordings, with word times; long ones are decoded in overlapping windows.
+
+    A recording that cannot be used is named with its reason, the others are still done, and the exit code is 2.
+    """
+    from orature.core.errors import ConfigError
+    from orature.data.transcripts import FORMATS
+    from orature.engines.scratch_ctc import ScratchCtc
+    from orature.train.devices import prepare_device
+
+    kind = "json" if as_json else kind
+    if kind not in FORMATS:
+        raise ConfigError(f"there is no transcript format {kind!r}", next_step=f"choose one of {', '.join(FORMATS)}")
+    recogniser = ScratchCtc.load(model, prepare_device(device, threads))
+    done: list[Transcript] = []
+    refused = 0
+    names = _output_names(files, kind)
+    for path in files:
+        outcome = _one(recogniser, path)
+        if isinstance(outcome, str):
+            refused += 1
+            complain(outcome)
+            continue
+        done.append(outcome)
+        if to is not None:
+            _write(to / names[path], outcome, kind)
+        elif not as_json:
+            _print(outcome, kind, several=len(files) > 1)
+    if as_json and to is None:
+        emit(_documents(done), True)
+    if refused:
+        complain(f"{refused} of {len(files)} recordings could not be transcribed")
+        raise typer.Exit(2)
+
+
+def _one(recogniser: ScratchCtc, path: Path) -> Transcript | str:
+    """The transcript of one recording, or a sentence that says why there is none."""
+    from orature.core.errors import AudioError
+    from orature.core.types import RATE_HZ, Refusal
+    from orature.data.audio import Limits, decode
+    from orature.data.transcripts import Transcript
+
+    stdin = str(path) == _STDIN
+    name = "standard input" if stdin else str(path)
+    limits = Limits(min_seconds=0.0, max_seconds=_LONGEST_S, silence_dbfs=-1000.0)
+    try:
+        samples = decode(sys.stdin.buffer.read() if stdin else path, name, limits=limits)
+    except AudioError as error:
+        return str(error)
+    outcome = recogniser.transcribe([samples])[0]
+    if isinstance(outcome, Refusal):
+        return f"{outcome.detail}\n  where: {name}"
+    card = recogniser.card
+    language = card.languages[0] if len(card.languages) == 1 else "und"
+    return Transcript(outcome, name, len(samples) / RATE_HZ, language, card.name)
+
+
+def _output_names(files: list[Path], kind: str) -> dict[Path, str]:
+    """A file name a recording; ConfigError where two would be the same."""
+    from orature.core.errors import ConfigError
+
+    names = {path: f"{'stdin' if str(path) == _STDIN else path.stem}.{kind}" for path in files}
+    taken = list(names.values())
+    for path, name in names.items():
+        if taken.count(name) > 1:
+            names[path] = f"{path.name}.{kind}"
+    if len(set(names.values())) < len(names):
+        raise ConfigError("two recordings have the same name", next_step="transcribe them into folders of their own")
+    return names
+
+
+def _write(path: Path, transcript: Transcript, kind: str) -> None:
+    from orature.core.errors import WorkFailed
+    from orature.data.transcripts import write
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, transcript, kind)
+    except OSError as error:
+        raise WorkFailed(f"the transcript cannot be written: {error.strerror or error}", where=str(path)) from error
+
+
+def _print(transcript: Transcript, kind: str, *, several: bool) -> None:
+    from orature.data.transcripts import render
+
+    text = render(transcript, kind).rstrip("\n")
+    prefix = f"{transcript.name}\t" if several and kind == "txt" else ""
+    if several and kind != "txt":
+        print(f"== {transcript.name}", file=sys.stderr)
+    print(f"{prefix}{text}", flush=True)
+
+
+def _documents(done: list[Transcript]) -> Any:
+    from orature.data.transcripts import as_dict
+
+    documents = [as_dict(transcript) for transcript in done]
+    return documents[0] if len(documents) == 1 else documents

@@ -1,0 +1,60 @@
+"""Scores a model folder on one split of a corpus folder and publishes the scored folder.
+
+Example::
+
+    whole = score_model(Path("model"), Path("corpus"), Path("results"), split="test")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from orature.core.errors import CorpusError
+from orature.data.corpus import Corpus
+from orature.flow import Resources, Run, open_store
+from orature.stages.evaluate import Circumstances, Evaluate, Extras, lineage_rows, publish_results
+from orature.stages.inputs import corpus_ref, model_ref
+from orature.stages.transcribe import Transcribe
+from orature.text.normalise import NORMALISER, get
+
+
+def score_model(
+    model: Path,
+    corpus: Path,
+    to: Path,
+    *,
+    split: str = "test",
+    normaliser: str | None = None,
+    resources: Resources | None = None,
+    store: Path | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """The whole score file; raises ModelError, CorpusError or ConfigError for what cannot be scored."""
+    get(normaliser or NORMALISER)
+    rows = Corpus.open(corpus).split(split)
+    if not len(rows):
+        raise CorpusError(f"the corpus has no utterances in split {split!r}", where=str(corpus))
+    home = open_store(store)
+    run = Run(home, recipe="evaluate", command=command)
+    inputs = {"model": model_ref(model), "corpus": corpus_ref(corpus)}
+    heard = run.do(Transcribe(**inputs, split=split), on=resources or Resources())
+    scored = run.do(
+        Evaluate(
+            hypotheses=heard,
+            corpus=inputs["corpus"],
+            split=split,
+            model=model.name,
+            corpus_name=corpus.name,
+            normaliser=normaliser or NORMALISER,
+        )
+    )
+    rtf = home.info(heard.key).notes.get("rtf")
+    return publish_results(
+        to,
+        scored=run.path_of(scored),
+        circumstances=Circumstances(
+            command=command, run=run.id, rtf=rtf if isinstance(rtf, float) else None, model_path=str(model)
+        ),
+        extras=Extras(lineage=lineage_rows(home, scored)),
+    )

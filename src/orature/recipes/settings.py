@@ -1,0 +1,89 @@
+"""Options from a YAML file and from `--set a.b=c`: unknown names are refused with the nearest known one.
+
+Example::
+
+    settings = read_settings(Path("orature.yaml"), known={"source", "to", "scale", "train"})
+    config = override(TrainConfig(), parse_assignments(["updates=500", "augment.warp=0.1"]))
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from orature.core.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ "did you mean ...?" or the list of what there is."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else "known are " + ", ".join(names)
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """`["a.b=1", "c=x"]` as `{"a": {"b": 1}, "c": "x"}`; values are read as YAML."""
+    tree: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(
+                f"{assignment!r} is no assignment", next_step="write --set name=value, as in --set updates=500"
+            )
+        *path, last = name.strip().split(".")
+        place = tree
+        for part in path:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{name!r} sets a part of something that is itself set to a value")
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"the value of {name!r} cannot be read: {value!r}") from error
+    return tree
+
+
+def override(config: M, values: Mapping[str, Any], where: str = "") -> M:
+    """`config` with `values` put in, nested models too; ConfigError for unknown names and values out of range."""
+    fields = type(config).model_fields
+    done: dict[str, Any] = {name: getattr(config, name) for name in fields}
+    for name, value in values.items():
+        here = f"{where}{name}"
+        if name not in fields:
+            raise ConfigError(f"there is no option {here!r}", next_step=nearest(name, fields))
+        current = getattr(config, name)
+        if isinstance(current, BaseModel) and isinstance(value, Mapping):
+            done[name] = override(current, value, f"{here}.")
+        else:
+            done[name] = value
+    try:
+        return type(config)(**done)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = where + ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"option {place!r}: {first['msg']} (given: {first['input']!r})") from error
+
+
+def read_settings(path: Path, known: Collection[str]) -> dict[str, Any]:
+    """The options in a YAML file; only names in `known` are allowed."""
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the file of options cannot be read: {error}", where=str(path)) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"this is not YAML: {error}", where=str(path)) from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError("the file must hold options as `name: value` lines", where=str(path))
+    for name in loaded:
+        if name not in known:
+            raise ConfigError(f"there is no option {name!r}", where=str(path), next_step=nearest(str(name), known))
+    return loaded

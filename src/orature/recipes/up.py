@@ -1,0 +1,183 @@
+"""The one command as one page: from a corpus in any known format to a measured recogniser and its report.
+
+Ingest, split (with the embargo), train, decode test once, score, report. Every step is a stage of the store in
+`to/.orature`: run again after a crash it goes on, run again after success it does nothing.
+
+Example::
+
+    result = up(Path("my_corpus"), Path("my_model"), scale="dev")
+    print(result.score["wer"]["value"], result.report)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orature.core.errors import ConfigError
+from orature.core.files import write_json
+from orature.core.progress import clock, say
+from orature.data.corpus import Corpus
+from orature.flow import Ref, Resources, Run, Stage, Store, open_store
+from orature.recipes.settings import override
+from orature.stages.evaluate import Circumstances, Evaluate, Extras, lineage_rows, publish_results
+from orature.stages.ingest import ingest_stage
+from orature.stages.split import MakeSplits
+from orature.stages.train import Train
+from orature.stages.transcribe import Transcribe
+from orature.train.config import Scale, TrainConfig
+from orature.train.probe import training_speed
+
+STORE = ".orature"
+SCALES = ("smoke", "dev", "full")
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    """Where the results lie, and the whole score file."""
+
+    report: Path
+    model: Path
+    score: dict[str, Any]
+    fresh: bool
+    """False when everything had been done before."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What `up` computes, apart from the source; `split` holds fields of `MakeSplits`, `train` of `TrainConfig`."""
+
+    format: str = "auto"
+    language: str | None = None
+    scale: Scale = "smoke"
+    seed: int = 1
+    split: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+
+def up(
+    source: Path,
+    to: Path,
+    *,
+    scale: Scale = "smoke",
+    seed: int = 1,
+    language: str | None = None,
+    format: str = "auto",
+    split: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    resources: Resources | None = None,
+    store: Path | None = None,
+    command: str = "",
+) -> UpResult:
+    """The Python form of `orature up`; `split` and `train` override fields of `MakeSplits` and `TrainConfig`."""
+    options = UpOptions(format, language, scale, seed, split or {}, train or {})
+    return run_up(source, to, options, resources=resources, store=store, command=command)
+
+
+def run_up(
+    source: Path,
+    to: Path,
+    options: UpOptions,
+    *,
+    resources: Resources | None = None,
+    store: Path | None = None,
+    command: str = "",
+) -> UpResult:
+    """Runs the whole way; raises the errors of its stages, each of which says what to do next."""
+    _check_scale(options.scale)
+    home = open_store(store or to / STORE)
+    run = Run(home, recipe="up", command=command or f"orature up {source} --to {to} --scale {options.scale}")
+    on = resources or Resources()
+    corpus_name = source.name
+    corpus = run.do(ingest_stage(source, format=options.format, language=options.language), on=on)
+    splits = run.do(split_stage(corpus, options), on=on)
+    stage = train_stage(run, splits, options, name=corpus_name)
+    if run.planned(stage) == "todo":
+        say(cost(stage.config))
+        say("zero-shot: no starting model was given, so there is nothing to score before training")
+    model = run.do(stage, on=on)
+    heard = run.do(Transcribe(model=model, corpus=splits, split="test"), on=on)
+    scored = run.do(
+        Evaluate(hypotheses=heard, corpus=splits, split="test", model=stage.model_name, corpus_name=corpus_name)
+    )
+    fresh = any(step.state == "done" for step in run.record.steps) or not (to / "report.html").is_file()
+    if fresh:
+        _publish(to, run, model=model, heard=heard, scored=scored, command=run.record.command)
+    else:
+        say(f"everything was done before; the report is {to / 'report.html'}")
+    score = json.loads((to / "report.json").read_text(encoding="utf-8"))
+    return UpResult(report=to / "report.html", model=to / "model", score=score, fresh=fresh)
+
+
+def _check_scale(scale: str) -> None:
+    if scale not in SCALES:
+        raise ConfigError(f"there is no scale {scale!r}", next_step="choose smoke, dev or full")
+
+
+def split_stage(corpus: Ref, options: UpOptions) -> MakeSplits:
+    """The stage that assigns splits; `options.split` may name any of its fields."""
+    return override(MakeSplits(corpus=corpus, seed=options.seed), options.split, "split.")
+
+
+def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Train:
+    """The training stage with its defaults chosen by scale and by hours of speech, then overridden."""
+    summary = Corpus.open(run.path_of(splits)).summary()["splits"].get("train", {"hours": 0.0, "utterances": 0})
+    hours, count = float(summary["hours"]), int(summary["utterances"])
+    config = TrainConfig.for_scale(options.scale, hours=hours, mean_s=3600 * hours / max(1, count))
+    config = override(config.model_copy(update={"seed": options.seed}), options.train, "train.")
+    return Train(corpus=splits, config=config, model_name=f"{name}-{config.size}")
+
+
+def cost(config: TrainConfig) -> str:
+    """What a training run will cost on this machine, from a few updates on noise."""
+    audio_s = config.updates * config.batch_seconds * config.accumulate
+    speed = training_speed(config)
+    return (
+        f"train: will pass {audio_s / 3600:.1f} h of audio, about {clock(audio_s / speed)} at {speed:.0f} audio-s/s on "
+        "this machine (early stop may come before)"
+    )
+
+
+def plan(source: Path, to: Path, options: UpOptions, store: Path | None = None) -> dict[str, Any]:
+    """What `up` would do, as far as it can be known without doing it (`--dry-run`)."""
+    _check_scale(options.scale)
+    home = open_store(store or to / STORE)
+    run = Run(home, recipe="up", command="")
+    steps: list[dict[str, Any]] = []
+    ingest = ingest_stage(source, format=options.format, language=options.language)
+    corpus = _planned(run, home, ingest, steps)
+    if corpus is None:
+        return {"steps": _unknown(steps), "train": None, "cost": "known once the corpus has been read"}
+    splits = _planned(run, home, split_stage(corpus, options), steps)
+    if splits is None:
+        return {"steps": _unknown(steps), "train": None, "cost": "known once the corpus has been split"}
+    train = train_stage(run, splits, options, name=source.name)
+    _planned(run, home, train, steps)
+    return {"steps": _unknown(steps), "train": train.config.model_dump(mode="json"), "cost": cost(train.config)}
+
+
+def _planned(run: Run, home: Store, stage: Stage, steps: list[dict[str, Any]]) -> Ref | None:
+    steps.append({"stage": stage.name, "state": run.planned(stage), "key": stage.key()[:12]})
+    return home.get(stage.key())
+
+
+def _unknown(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    known = {step["stage"] for step in steps}
+    rest = ("split", "train", "transcribe", "evaluate")
+    return steps + [{"stage": name, "state": "todo", "key": ""} for name in rest if name not in known]
+
+
+def _publish(to: Path, run: Run, *, model: Ref, heard: Ref, scored: Ref, command: str) -> None:
+    home = run.store
+    home.publish(model, to / "model")
+    log = (run.path_of(model) / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
+    rtf = home.info(heard.key).notes.get("rtf")
+    circumstances = Circumstances(
+        command=command, run=run.id, rtf=rtf if isinstance(rtf, float) else None, model_path=str(to / "model")
+    )
+    extras = Extras(train_log=[json.loads(line) for line in log], lineage=lineage_rows(home, scored))
+    whole = publish_results(to, scored=run.path_of(scored), circumstances=circumstances, extras=extras)
+    write_json(to / "report.json", whole)

@@ -1,0 +1,116 @@
+"""The stage that decodes one split of a corpus with a model: `hypotheses.jsonl`, one line an utterance.
+
+Example::
+
+    hypotheses = run.do(Transcribe(model=model, corpus=corpus, split="test"))
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from orature.core.errors import AudioError
+from orature.core.identity import canonical_json, digest_rows
+from orature.core.types import Hypothesis, Refusal, Utterance
+from orature.data import audio
+from orature.data.corpus import Corpus
+from orature.engines.scratch_ctc import ScratchCtc
+from orature.flow import Ref, Stage, StageContext
+from orature.train.devices import prepare_device
+
+HYPOTHESES = "hypotheses.jsonl"
+_SHARD = 200
+
+
+class Transcribe(Stage):
+    """Decodes by best path; every utterance of the split gets a line, a refused one with its reason."""
+
+    name: ClassVar[str] = "transcribe"
+    version: ClassVar[int] = 1
+    model: Ref
+    corpus: Ref
+    split: str = "test"
+
+    def run(self, ctx: StageContext) -> None:
+        """Shards of 200 utterances, so that a crash costs no more than one; the digest leaves paths out."""
+        corpus = Corpus.open(ctx.path_of(self.corpus)).split(self.split)
+        rows = sorted(corpus, key=lambda row: row.id)
+        device = prepare_device(ctx.resources.device, ctx.resources.threads)
+        work = partial(_shard, str(ctx.path_of(self.model)), device)
+        began = time.monotonic()
+        shards = ctx.map_shards(_batches(rows), work, folder="parts", total=len(rows), unit="utterances")
+        spent_s = time.monotonic() - began
+        lines: list[str] = []
+        for number in range(len(shards)):
+            lines += (ctx.out / "parts" / f"{number:05d}" / HYPOTHESES).read_text(encoding="utf-8").splitlines()
+        with ctx.writing(HYPOTHESES) as part:
+            part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        refused = sum(shard["refused"] for shard in shards)
+        ctx.conserve(total=len(rows), kept=len(lines), rejected={})
+        audio_s = sum(row.audio.duration_s for row in rows)
+        ctx.note(rtf=round(spent_s / max(audio_s, 1e-9), 5), refused=refused)
+        ctx.declare_digest(digest_rows(_without_place(line) for line in lines))
+
+
+def _without_place(line: str) -> bytes:
+    record = json.loads(line)
+    record.pop("audio")
+    return canonical_json(record).encode()
+
+
+def _batches(rows: Sequence[Utterance]) -> Iterator[Sequence[Utterance]]:
+    for first in range(0, len(rows), _SHARD):
+        yield rows[first : first + _SHARD]
+
+
+@lru_cache(maxsize=1)
+def _model(folder: str, device: str) -> ScratchCtc:
+    return ScratchCtc.load(Path(folder), device)
+
+
+def _shard(model: str, device: str, rows: Sequence[Utterance], folder: Path) -> dict[str, Any]:
+    """Decodes one shard; audio that cannot be read becomes a refusal."""
+    recogniser = _model(model, device)
+    outcomes: list[Hypothesis | Refusal] = []
+    recordings = []
+    readable: list[int] = []
+    for index, row in enumerate(rows):
+        try:
+            recordings.append(audio.load(row.audio.path, row.audio.start_s, row.audio.duration_s))
+            readable.append(index)
+        except AudioError as error:
+            outcomes.append(Refusal(error.reason, error.what))
+            continue
+        outcomes.append(Refusal("not-decoded", "the recogniser gave no answer"))
+    for index, outcome in zip(readable, recogniser.transcribe(recordings), strict=True):
+        outcomes[index] = outcome
+    with (folder / HYPOTHESES).open("w", encoding="utf-8", newline="\n") as stream:
+        for row, outcome in zip(rows, outcomes, strict=True):
+            stream.write(json.dumps(record_of(row, outcome), ensure_ascii=False) + "\n")
+    return {"rows": len(rows), "refused": sum(isinstance(outcome, Refusal) for outcome in outcomes)}
+
+
+def record_of(row: Utterance, outcome: Hypothesis | Refusal) -> dict[str, Any]:
+    """One line of `hypotheses.jsonl`."""
+    heard = outcome if isinstance(outcome, Hypothesis) else Hypothesis(text="")
+    refusal = {"reason": outcome.reason, "detail": outcome.detail} if isinstance(outcome, Refusal) else None
+    return {
+        "id": row.id,
+        "reference": row.text or "",
+        "hypothesis": heard.text,
+        "speaker": row.speaker,
+        "language": row.language,
+        "origin": row.origin,
+        "duration_s": round(row.audio.duration_s, 3),
+        "score": round(heard.score, 5),
+        "words": [
+            {"text": w.text, "start_s": w.start_s, "end_s": w.end_s, "confidence": w.confidence} for w in heard.words
+        ],
+        "audio": {"path": row.audio.path, "start_s": row.audio.start_s, "duration_s": row.audio.duration_s},
+        "refusal": refusal,
+    }

@@ -1,0 +1,27 @@
+"""Which device a run uses, and with how many threads.
+
+Example::
+
+    device = prepare_device("auto", threads=None)
+"""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from orature.core.errors import ConfigError
+
+
+def prepare_device(wanted: str, threads: int | None) -> str:
+    """ "cpu", "cuda" or "mps" from "auto" or a name; sets the number of CPU threads (None: one a core).
+
+    ConfigError when the named device is not there.
+    """
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cpu" or (wanted.startswith("cuda") and torch.cuda.is_available()):
+        return wanted
+    raise ConfigError(f"there is no device {wanted!r} here", next_step="use --device cpu, or leave it out")

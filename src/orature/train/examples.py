@@ -1,0 +1,48 @@
+"""From the utterances of a corpus to training examples: text by policy, tokens, and a reason for each one left out.
+
+Example::
+
+    examples, rejects = examples_of(corpus.split("train"), policy, characters)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from orature.core.types import Reject, Utterance
+from orature.engines.characters import Characters
+from orature.text.alphabet import TextPolicy, prepare
+from orature.text.normalise import TURKIC, normaliser_for
+from orature.train.config import TrainConfig
+from orature.train.loader import Example
+
+SPACE = " "
+
+
+def policy_of(config: TrainConfig, language: str) -> TextPolicy:
+    """The text policy of a run in `language` (BCP-47; Turkic languages lower I to ı)."""
+    turkic = normaliser_for(language) == TURKIC
+    return TextPolicy(case=config.case, punctuation=config.punctuation, turkic=turkic)
+
+
+def characters_of(utterances: Iterable[Utterance], policy: TextPolicy) -> Characters:
+    """The characters of the prepared training transcripts, and the space."""
+    return Characters.of([SPACE, *(prepare(u.text, policy) for u in utterances if u.text)])
+
+
+def examples_of(
+    utterances: Iterable[Utterance], policy: TextPolicy, characters: Characters
+) -> tuple[list[Example], list[Reject]]:
+    """One example an utterance with a transcript, in the order of their ids; the others are rejected with a reason."""
+    examples: list[Example] = []
+    rejects: list[Reject] = []
+    for utterance in sorted(utterances, key=lambda row: row.id):
+        text = prepare(utterance.text or "", policy)
+        if not text:
+            detail = "no letters are left" if utterance.text else "no transcript"
+            rejects.append(Reject(utterance.id, "text-empty", f"{detail} under the text policy"))
+            continue
+        span = utterance.audio
+        tokens = tuple(characters.encode(text))
+        examples.append(Example(utterance.id, span.path, span.start_s, span.duration_s, text, tokens))
+    return examples, rejects
