@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orature.core.errors import StoreError
-from orature.flow import Ref, Resources, Run, Store
+from orature.flow import Ref, Resources, Run, StageContext, Store
 from orature.testing.faults import every_fault, fault, in_child, points_passed
 from orature.testing.toy_stages import Numbers, Squares
 
@@ -59,6 +59,20 @@ def test_other_troubles_of_the_disk_are_not_called_full(tmp_path: Path, monkeypa
     monkeypatch.setattr("orature.core.files.fsync_tree", refuse)
     with pytest.raises(PermissionError):
         make(tmp_path / "s")
+
+
+class _Writer(Numbers):
+    def run(self, ctx: StageContext) -> None:
+        raise _ForeignError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+class _ForeignError(Exception):
+    """As the Rust and C++ writers of model weights raise."""
+
+
+def test_a_full_disk_is_known_behind_foreign_errors(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="the disk is full"):
+        Run(Store(tmp_path), "toy", "test").do(_Writer(), on=QUIET)
 
 
 def test_a_full_disk_leaves_a_failed_step_on_record(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def test_stopped_and_resumed(start: Start, tallies: Path, tmp_path: Path, number
     assert (code, resumed) == (0, whole)
     assert "squares: going on" in err
     assert count(tallies, "shard") - before < 8, "finished shards were made again"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_does_not_wait_for_the_work_at_hand(start: Start, tallies: Path, tmp_path: Path, workers: int) -> None:
+    running = start(tmp_path / "s", "--pause", 60, "--workers", workers)
+    wait_until(lambda: count(tallies, "shard") >= workers)
+    began = time.monotonic()
+    os.killpg(running.pid, signal.SIGINT)
+    assert finish(running)[0] == 130
+    assert time.monotonic() - began < 10
+    wait_until(lambda: group_is_gone(running.pid), limit_s=5)
 
 
 def test_signal_handlers_are_put_back(tmp_path: Path) -> None:

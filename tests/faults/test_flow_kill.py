@@ -46,6 +46,7 @@ def test_killed_at_every_passage_of_every_point(tmp_path: Path, monkeypatch: pyt
             assert count(tally, "shard") - before == 3 - len(renamed), f"{spec}: a whole shard was made again"
         assert store.check() == {}, spec
         assert not any((root / "work").iterdir()) or spec.startswith("committed"), spec
+        assert not list((root / "artefacts").rglob(".part-*")), spec
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -9,6 +9,7 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,8 +40,9 @@ def collect(store: Store, *, keep_days: float, dry_run: bool) -> list[Removal]:
     with store.lock("store"):
         used = _used_keys(store, datetime.now(UTC) - timedelta(days=keep_days))
         kept = _with_ancestors(store, used)
-        removed = [item for key in set(store.keys()) - kept for item in _drop(store, key, dry_run)]
-        removed += [item for key in _work_keys(store) for item in _drop_work(store, key, used, dry_run)]
+        old = [("artefact", key) for key in sorted(set(store.keys()) - kept)]
+        old += [("unfinished work", key) for key in _work_keys(store) if key not in used or store.folder(key).is_dir()]
+        removed = [item for what, key in old for item in _drop(store, what, key, dry_run)]
     if not dry_run:
         store.empty_trash()
     return removed
@@ -66,16 +68,16 @@ def _with_ancestors(store: Store, keys: set[str]) -> set[str]:
     return kept
 
 
-def _drop(store: Store, key: str, dry_run: bool) -> Iterator[Removal]:
-    lock = store.lock(key)
-    try:
-        with lock.acquire(timeout=0):
-            yield Removal("artefact", key, _stage(store, key), _bytes(store.folder(key)))
-            if not dry_run:
-                store.drop(key)
-                remove(store.logs(key))
-    except Timeout:
-        return
+def _drop(store: Store, what: str, key: str, dry_run: bool) -> Iterator[Removal]:
+    """Nothing when somebody holds the key."""
+    with suppress(Timeout), store.lock(key).acquire(timeout=0):
+        is_artefact = what == "artefact"
+        yield Removal(what, key, _stage(store, key), _bytes(store.folder(key) if is_artefact else store.work(key)))
+        if is_artefact and not dry_run:
+            store.drop(key)
+            remove(store.logs(key))
+        elif not dry_run:
+            remove(store.work(key))
 
 
 def _work_keys(store: Store) -> list[str]:
@@ -83,22 +85,9 @@ def _work_keys(store: Store) -> list[str]:
     return sorted(path.name for path in work.iterdir()) if work.is_dir() else []
 
 
-def _drop_work(store: Store, key: str, used: set[str], dry_run: bool) -> Iterator[Removal]:
-    if key in used and not store.folder(key).is_dir():
-        return
-    lock = store.lock(key)
-    try:
-        with lock.acquire(timeout=0):
-            yield Removal("unfinished work", key, "", _bytes(store.work(key)))
-            if not dry_run:
-                remove(store.work(key))
-    except Timeout:
-        return
-
-
 def _stage(store: Store, key: str) -> str:
     try:
-        return store.info(key).stage
+        return store.info(key).stage if store.folder(key).is_dir() else ""
     except StoreError:
         return "damaged"
 

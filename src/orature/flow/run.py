@@ -118,7 +118,7 @@ class Run:
         key, began = stage.key(), time.monotonic()
         step = Step(key=key, stage=stage.name, state="running")
         self.record.steps.append(step)
-        with self._settled(step, began), _signals_interrupt(), _explained(stage.name, self.store):
+        with self._settled(step, began), _signals_interrupt(), _Explained(stage.name, self.store.root):
             with self.store.lock("store"):
                 self._save()
                 ref = self.store.get(key)
@@ -201,20 +201,27 @@ def _signals_interrupt() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-@contextmanager
-def _explained(stage: str, store: Store) -> Iterator[None]:
-    """Turn what the world does to a stage (a signal, a full disk) into errors that say how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        raise Interrupted(
-            f"{stage} was stopped", where=str(store.root), next_step="run the same command again to go on"
-        ) from stop
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise StoreError(
-            f"the disk is full: {stage} could not write its result; nothing half-written is kept",
-            where=str(store.root),
-            next_step="free some space (`orature store gc` helps), then run the same command again to go on",
-        ) from error
+class _Explained:
+    """Turns what the world does to a stage (a signal, a full disk) into errors that say how to go on."""
+
+    def __init__(self, stage: str, root: Path) -> None:
+        self.stage, self.root = stage, root
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            again = "run the same command again to go on"
+            raise Interrupted(f"{self.stage} was stopped", where=str(self.root), next_step=again) from error
+        if _is_full(error):
+            raise StoreError(
+                f"the disk is full: {self.stage} could not write its result; nothing half-written is kept",
+                where=str(self.root),
+                next_step="free some space (`orature store gc` helps), then run the same command again to go on",
+            ) from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Writers that are not Python's (model weights, audio) pass on only the text of the system's error."""
+    return getattr(error, "errno", None) in _FULL or os.strerror(errno.ENOSPC) in str(error)
