@@ -10,6 +10,7 @@ Example::
 from __future__ import annotations
 
 import os
+import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -134,6 +135,12 @@ def inside(name: str) -> str | None:
     if not parts or parts[0].startswith("/") or ".." in parts or parts[0][1:2] == ":" or "\0" in name:
         return None
     return "/".join(parts)
+
+
+def referred(folder: str, given: str) -> str | None:
+    """The name that a row in `folder` means by `given` (`..` resolved), or None where it lies outside the tree."""
+    joined = posixpath.normpath(f"{folder}/{given}" if folder and not given.startswith("/") else given)
+    return inside(joined)
 
 
 def attach(

@@ -131,11 +131,12 @@ def source_digest(reader: Reader, tree: Tree) -> str:
         return digest_json({"name": tree.label, "archive": digest_file(tree.path)})
     rows = SetDigest()
     empty = True
+    digest_of = lru_cache(maxsize=64)(_digest_or_nothing)  # many rows may be parts of one long recording
     for item in read_source(reader, tree, Seen()):
         empty = False
         fields = asdict(item)
         if isinstance(item, Draft) and isinstance(item.audio, Path):
-            fields["audio"] = _digest_or_nothing(item.audio)
+            fields["audio"] = digest_of(item.audio)
             fields["audio_name"] = item.audio_name.removeprefix(f"{tree.path}/")
         rows.add(json.dumps(fields, sort_keys=True).encode("utf-8"))
     if empty:
@@ -143,7 +144,6 @@ def source_digest(reader: Reader, tree: Tree) -> str:
     return digest_json({"name": tree.label, "reader": reader.name, "rows": rows.hexdigest()})
 
 
-@lru_cache(maxsize=64)
 def _digest_or_nothing(path: Path) -> str:
     try:
         return digest_file(path)

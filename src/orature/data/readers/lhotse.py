@@ -21,7 +21,7 @@ from orature.core.errors import CorpusError
 from orature.core.types import ORIGINS, Origin, Reject, Split
 from orature.data.draft import Draft, Seen
 from orature.data.tables import json_objects, split_of
-from orature.data.tree import Tree, attach, inside
+from orature.data.tree import Tree, attach, referred
 
 _NAME = re.compile(
     r"(?:(?P<prefix>.*)[._-])?(?P<kind>cuts|recordings|supervisions)(?P<rest>[._-].*)?\.jsonl(?:\.gz)?", re.IGNORECASE
@@ -216,7 +216,7 @@ def _audio_path(tree: Tree, folder: str, recording: dict[str, Any]) -> str:
         changed = " with transforms" if recording.get("transforms") else ""
         raise _Malformed("audio-unsupported", f"only one plain file a recording is read, this is: {kinds}{changed}")
     given = str(sources[0]["source"])
-    name = inside(f"{folder}/{given}" if folder and not given.startswith("/") else given)
+    name = referred(folder, given)
     if name is not None and (tree.archived or (tree.path / name).exists()):
         return name
     if tree.archived or "\0" in given:

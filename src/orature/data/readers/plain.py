@@ -22,7 +22,7 @@ from orature.core.errors import CorpusError
 from orature.core.types import ORIGINS, Origin, Reject, Split
 from orature.data.draft import Draft, Seen
 from orature.data.tables import Row, open_rows, seconds_of, split_of
-from orature.data.tree import Tree, attach, inside
+from orature.data.tree import Tree, attach, referred
 
 _COLUMNS = {
     "audio": (
@@ -128,7 +128,7 @@ def _draft(tree: Tree, row: Row, folder: str, default: Split | None) -> Draft | 
         return Reject("", "row-malformed", "the row names no audio", row.where)
     if "\\" in given and "/" not in given:
         given = given.replace("\\", "/")
-    audio_name = inside(f"{folder}/{given}" if folder and not given.startswith("/") else given)
+    audio_name = referred(folder, given)
     if audio_name is None:
         if tree.archived or "\0" in given:
             return Reject(given, "archive-escape", "the path leads out of the archive", row.where)
