@@ -15,7 +15,7 @@ MAX_FILE, MAX_FUNCTION = 400, 60
 _CODE = ("src", "tests", "benchmarks", "experiments")
 _PICKLERS = {"marshal", "shelve", "dill", "cloudpickle", "joblib"}
 _LOADERS = {"torch.load", "eval", "exec", "yaml.load", "pickle.load", "pickle.loads", "pickle.Unpickler"}
-_MACHINE = re.compile(r"(?<![\w.~<>}/-])/(?:wo" r"rk|fa" r"rm|ro" r"ot|opt/wheels|opt/pypi)\b")
+_MACHINE = re.compile(r"(?<![\w.~<>}/-])/(?:work|farm|root|opt/wheels|opt/pypi)\b")
 _REGISTRY = re.compile(
     r"(?:--(?:extra-)?index-" r"url|--find-" r"links|https?://[^\s'\"]*/simp" r"le\b|python" r"hosted\.org)"
 )
@@ -142,7 +142,9 @@ def test_no_path_of_a_machine_and_no_registry_host_is_tracked() -> None:
     assert not found
 
 
-@pytest.mark.parametrize("text", ["cd /work/x", "'/root/.cache'", "pip --index-url x", "https://a.b/simple/"])
-def test_a_planted_path_is_seen(text: str) -> None:
-    assert breach_of_privacy(text)
-    assert not breach_of_privacy("root/work/<key> and store/work/ are folders of the store")
+@pytest.mark.parametrize(
+    "parts", [("cd ", "work", "x"), ("'", "root", ".cache"), ("", "farm"), ("https:", "", "a.b", "simple", "")]
+)
+def test_a_planted_path_is_seen(parts: tuple[str, ...]) -> None:
+    assert breach_of_privacy("/".join(parts))
+    assert not breach_of_privacy("/".join(("root", "work", "<key> and store", "work", "")))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orature.cli.common import JsonOption, emit, example, run_command
+from orature.cli.train import command_line, rate_lines, resources_of
 from orature.core.errors import WorkFailed
 from orature.core.progress import clock
 from orature.core.types import Hypothesis
@@ -57,7 +58,8 @@ def demo(
     source = corpus
     if source is None:
         source, unseen = _synthetic(to, seed, quiet=as_json)
-    result = up(source, to / "up", scale="smoke", seed=seed)
+    on = resources_of("auto", None, as_json)
+    result = up(source, to, scale="smoke", seed=seed, resources=on, command=command_line())
     unseen = unseen or _from_test(result.report.parent)
     heard = _listen(result.model, unseen)
     facts = _facts(result, unseen, heard, time.monotonic() - began, synthetic=corpus is None)
@@ -117,16 +119,10 @@ def _facts(result: UpResult, unseen: Unseen, heard: str, seconds: float, *, synt
 
 
 def _story(facts: dict[str, Any]) -> str:
-    rates = [
-        f"  {name.upper()} {100 * facts[name]['value']:.1f} %  "
-        f"(95 % interval {100 * facts[name]['low']:.1f} to {100 * facts[name]['high']:.1f})"
-        for name in ("wer", "cer")
-    ]
     lines = [
         "",
-        f"Test split, speakers and sentences that training never met ({facts['utterances']} utterances, "
-        f"{facts['words']} words):",
-        *rates,
+        f"Test split, which training never met ({facts['utterances']} utterances, {facts['words']} words):",
+        *rate_lines(facts),
     ]
     if facts["synthetic_speech"]:
         lines.append("  (synthetic speech: this shows that everything works, not how well people are recognised)")
