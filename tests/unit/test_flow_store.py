@@ -117,7 +117,9 @@ def test_publish_links_replaces_and_refuses(store: Store, tmp_path: Path) -> Non
     with pytest.raises(StoreError, match="not Orature's"):
         store.publish(rows, tmp_path / "file")
     (tmp_path / "empty").mkdir()
+    (tmp_path / ".part-1-0-empty").mkdir()  # what a killed publication left
     store.publish(rows, tmp_path / "empty")
+    assert not list(tmp_path.glob(".part-*"))
 
 
 def test_publish_copies_where_it_cannot_link(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ Example::
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
@@ -111,3 +112,23 @@ def clear_parts(folder: Path) -> None:
         for name in [name for name in folders + names if name.startswith(PART)]:
             remove(Path(place, name))
         folders[:] = [name for name in folders if not name.startswith(PART)]
+
+
+class full_disk_explained:
+    """Context: a full disk or quota below `where` becomes a StoreError that says how to go on."""
+
+    def __init__(self, where: Path) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # Writers that are not Python's (model weights, audio) pass on only the text of the system's error.
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if full or os.strerror(errno.ENOSPC) in str(error):
+            raise StoreError(
+                "the disk is full; nothing half-written is kept",
+                where=str(self.where),
+                next_step="free some space (`orature store gc` helps), then run the same command again to go on",
+            ) from error

@@ -24,9 +24,9 @@ from typing import Literal
 from filelock import Timeout
 from pydantic import BaseModel, ValidationError
 
-from orature.core.errors import Interrupted, StoreError
+from orature.core.errors import Interrupted
 from orature.core.faults import write_point
-from orature.core.files import write_json
+from orature.core.files import full_disk_explained, write_json
 from orature.core.progress import clock, say
 from orature.core.provenance import now, versions
 from orature.flow.make import make_artefact
@@ -35,7 +35,6 @@ from orature.flow.stage import Stage
 from orature.flow.store import Store
 
 State = Literal["running", "done", "cached", "failed", "interrupted"]
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Step(BaseModel):
@@ -118,7 +117,7 @@ class Run:
         key, began = stage.key(), time.monotonic()
         step = Step(key=key, stage=stage.name, state="running")
         self.record.steps.append(step)
-        with self._settled(step, began), _signals_interrupt(), _Explained(stage.name, self.store.root):
+        with self._settled(step, began), _signals_interrupt(), full_disk_explained(self.store.root):
             with self.store.lock("store"):
                 self._save()
                 ref = self.store.get(key)
@@ -158,9 +157,10 @@ class Run:
     def _settled(self, step: Step, began: float) -> Iterator[None]:
         try:
             yield
-        except Interrupted:
+        except KeyboardInterrupt as stop:
             step.state = "interrupted"
-            raise
+            again = "run the same command again to go on"
+            raise Interrupted(f"{step.stage} was stopped", where=str(self.store.root), next_step=again) from stop
         finally:
             step.state = "failed" if step.state == "running" else step.state
             step.seconds = round(time.monotonic() - began, 3)
@@ -199,29 +199,3 @@ def _signals_interrupt() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
-
-
-class _Explained:
-    """Turns what the world does to a stage (a signal, a full disk) into errors that say how to go on."""
-
-    def __init__(self, stage: str, root: Path) -> None:
-        self.stage, self.root = stage, root
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            again = "run the same command again to go on"
-            raise Interrupted(f"{self.stage} was stopped", where=str(self.root), next_step=again) from error
-        if _is_full(error):
-            raise StoreError(
-                f"the disk is full: {self.stage} could not write its result; nothing half-written is kept",
-                where=str(self.root),
-                next_step="free some space (`orature store gc` helps), then run the same command again to go on",
-            ) from error
-
-
-def _is_full(error: BaseException | None) -> bool:
-    """Writers that are not Python's (model weights, audio) pass on only the text of the system's error."""
-    return getattr(error, "errno", None) in _FULL or os.strerror(errno.ENOSPC) in str(error)

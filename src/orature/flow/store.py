@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from orature.core.errors import BadInput, ConfigError, StoreError
-from orature.core.files import part_path, remove, replace
+from orature.core.files import PART, full_disk_explained, part_path, remove, replace
 from orature.flow.artefact import INFO_NAME, MEND, ArtefactInfo, find_problems, read_info, walk_files
 from orature.flow.ref import EXTERNAL, Ref
 
@@ -42,11 +42,11 @@ class Store:
         return self.artefacts / key
 
     def work(self, key: str) -> Path:
-        """Where the artefact of `key` is made."""
+        """Where it is made, with what a crash left of it."""
         return self.root / "work" / key
 
     def logs(self, key: str) -> Path:
-        """Logs of the stage of `key`; they survive and never count."""
+        """Where its stage keeps logs, which survive and never count."""
         return self.root / "logs" / key
 
     def lock(self, name: str) -> FileLock:
@@ -177,15 +177,19 @@ class Store:
         """
         to = to.absolute()
         _refuse_foreign(to)
-        part = part_path(to)
-        try:
-            for name in walk_files(self.path_of(ref)):
-                target = part / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _link(self.folder(ref.key) / name, target)
-            replace(part, to)
-        finally:
-            remove(part)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with self.lock("store"), full_disk_explained(to):
+            for left in to.parent.glob(f"{PART}*-{to.name}"):
+                remove(left)
+            part = part_path(to)
+            try:
+                for name in walk_files(self.path_of(ref)):
+                    target = part / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    _link(self.folder(ref.key) / name, target)
+                replace(part, to)
+            finally:
+                remove(part)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -197,10 +201,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _refuse_foreign(to: Path) -> None:
     """`to` may be absent, empty, or exactly what `publish` once wrote."""
-    if to.is_dir() and not any(to.iterdir()):
-        return
-    if not to.exists():
-        to.parent.mkdir(parents=True, exist_ok=True)
+    if not to.exists() or (to.is_dir() and not any(to.iterdir())):
         return
     names = set(walk_files(to)) if to.is_dir() else set()
     foreign = names - read_info(to).files.keys() - {INFO_NAME} if INFO_NAME in names else names or {to.name}
@@ -223,7 +224,5 @@ def open_store(path: Path | None = None, *, must_exist: bool = False) -> Store:
     if root.exists() and not root.is_dir():
         raise ConfigError(f"the store {root} is not a folder")
     if must_exist and not root.is_dir():
-        raise ConfigError(
-            f"there is no store at {root}", next_step="say where it is with --store, or set ORATURE_STORE"
-        )
+        raise ConfigError(f"there is no store at {root}", next_step="name it with --store, or set ORATURE_STORE")
     return Store(root)
