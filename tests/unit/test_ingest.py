@@ -214,7 +214,7 @@ def test_a_reader_that_drops_a_row_is_caught(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_shard_that_drops_a_reject_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "_settled", lambda items, lang: (i for i in items if not isinstance(i, Reject)))
+    monkeypatch.setattr(stages, "settled", lambda items, lang: (i for i in items if not isinstance(i, Reject)))
     with pytest.raises(RowsVanished):
         made(folder_of(tmp_path / "source", ["kept", "text-undecodable"]), tmp_path / "store")
 

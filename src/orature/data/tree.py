@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from orature.core.errors import ArchiveError, CorpusError
@@ -131,8 +131,8 @@ def open_tree(path: Path) -> Tree:
 
 def inside(name: str) -> str | None:
     """`name` without `.` and `//`, or None where it leaves the tree (absolute, a drive, or `..`)."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or parts[0].startswith("/") or ".." in parts or parts[0][1:2] == ":" or "\0" in name:
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    if not parts or name[0] in "/\\" or ".." in parts or parts[0][1:2] == ":" or "\0" in name:
         return None
     return "/".join(parts)
 

@@ -61,7 +61,7 @@ class Ingest(Stage):
         tree = open_tree(ctx.path_of(self.source))
         seen = Seen()
         work = partial(_make_shard, self._limits(labelled=True), self._limits(labelled=False))
-        items = _settled(read_source(make_reader(self.format), tree, seen), self.language)
+        items = settled(read_source(make_reader(self.format), tree, seen), self.language)
         shards = ctx.map_shards(_batches(items), work, folder="audio", unit="clips")
         kept = sum(shard["kept"] for shard in shards)
         rejected = Counter[str]()
@@ -158,7 +158,7 @@ def read_source(reader: Reader, tree: Tree, seen: Seen) -> Iterator[Draft | Reje
     yield from reader.read(tree, seen)
 
 
-def _settled(items: Iterator[Draft | Reject], language: str | None) -> Iterator[Draft | Reject]:
+def settled(items: Iterator[Draft | Reject], language: str | None) -> Iterator[Draft | Reject]:
     """Text folded, ids once, language filled in; what cannot be a row is a Reject. Nothing is left out."""
     ids: set[int] = set()
     for item in items:

@@ -15,7 +15,6 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 from orature.core.errors import CorpusError
@@ -102,8 +101,11 @@ def _drafts(tree: Tree, name: str, seen: Seen) -> Iterator[Draft | Reject]:
         raise CorpusError(f"{name} has no column with the sentence", where=_said(tree, columns), next_step=_NEXT)
     folder = name.rpartition("/")[0]
     default = _split_of_name(name)
+    wanted = {
+        field: tuple(name for name in names if name in columns or not columns) for field, names in _COLUMNS.items()
+    }
     for row in table.rows:
-        yield row if isinstance(row, Reject) else _draft(tree, row, folder, default)
+        yield row if isinstance(row, Reject) else _draft(tree, row, wanted, folder, default)
 
 
 def _said(tree: Tree, columns: tuple[str, ...]) -> str:
@@ -119,10 +121,15 @@ def _split_of_name(name: str) -> Split | None:
     return split_of(folder.rpartition("/")[2])
 
 
-def _draft(tree: Tree, row: Row, folder: str, default: Split | None) -> Draft | Reject:
-    cells = {
-        field: next((row.cells[name] for name in names if row.cells.get(name)), "") for field, names in _COLUMNS.items()
-    }
+def _draft(
+    tree: Tree, row: Row, wanted: dict[str, tuple[str, ...]], folder: str, default: Split | None
+) -> Draft | Reject:
+    cells = dict.fromkeys(wanted, "")
+    for field, names in wanted.items():
+        for name in names:
+            if cell := row.cells.get(name):
+                cells[field] = cell
+                break
     given = cells["audio"]
     if not given:
         return Reject("", "row-malformed", "the row names no audio", row.where)
@@ -157,9 +164,8 @@ def _draft(tree: Tree, row: Row, folder: str, default: Split | None) -> Draft | 
 
 def _stem(tree: Tree, audio_name: str, folder: str) -> str:
     """The path below the manifest's folder without its ending."""
-    path = Path(audio_name)
-    if path.is_absolute() and path.is_relative_to(tree.path):
-        audio_name = path.relative_to(tree.path).as_posix()
+    if audio_name.startswith(f"{tree.path}/"):
+        audio_name = audio_name.removeprefix(f"{tree.path}/")
     stem = audio_name.removeprefix(folder + "/").lstrip("/")
     head, _, base = stem.rpartition("/")
     base = base.rsplit(".", 1)[0] or base
