@@ -30,8 +30,8 @@ from pydantic import Field
 
 from orature.core.errors import CorpusError
 from orature.core.identity import canonical_json
-from orature.core.types import Reject, Split, Utterance
-from orature.data.corpus import CUTS, Corpus, save_corpus
+from orature.core.types import SPLITS, Reject, Split, Utterance
+from orature.data.corpus import CUTS, UNASSIGNED, Corpus, save_corpus
 from orature.data.rows import utterance_of
 from orature.data.splits import LightRow, Options, Plan, Strategy, make_plan
 from orature.flow.context import StageContext
@@ -209,7 +209,8 @@ def describe(facts: dict[str, Any]) -> list[str]:
         f"train: {official['utterances']} clips ({official['hours']:.2f} h) as given, "
         f"{train['could_hold']} could be used, {made['utterances']} clips ({made['hours']:.2f} h) now",
     ]
-    for name, part in facts["splits"].items():
+    for name in (name for name in (*SPLITS, UNASSIGNED) if name in facts["splits"]):
+        part = facts["splits"][name]
         counts = f"{part['utterances']:>8} utterances  {part['hours']:8.2f} h  {part['speakers']:>5} speakers"
         lines.append(f"  {name:<12} {counts}  {facts['fingerprints'][name][:12]}")
     lines += [f"  rejected     {count:>8} {reason}" for reason, count in facts["rejected"].items()]
