@@ -176,3 +176,20 @@ def test_everything_is_flushed_before_it_gets_its_name(tmp_path: Path, monkeypat
     with pytest.raises(StoreError, match="nothing was written"), write_beside(tmp_path / "empty"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_an_artefact_appears_with_one_rename(tmp_path: Path) -> None:
+    """The folder in sight is the very folder that was worked in: it was never copied there piece by piece."""
+    made_in: list[int] = []
+    ACTS["inode"] = lambda ctx: made_in.append(ctx.out.stat().st_ino)
+    store, ref = act(tmp_path, "inode")
+    assert [store.folder(ref.key).stat().st_ino] == made_in
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(OSError, match="broken"), write_beside(path) as part:
+        part.write_text("ne")
+        raise OSError("broken")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "old")]
