@@ -75,7 +75,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def save(state: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progressed: Progressed) -> None:
-    """Writes the checkpoint of this update and drops older ones."""
+    """Writes the checkpoint of this update (unless it is there already) and drops older ones."""
+    place = state / f"{_CURRENT}-{progressed.update:08d}-{progressed.batch_in_epoch:06d}"
+    if place.exists():
+        return
     beside = state / f"{_CURRENT}.writing"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -83,7 +86,7 @@ def save(state: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progre
     save_file(optimiser_tensors(optimiser), beside / "optimiser.safetensors")
     (beside / "progress.json").write_text(progressed.model_dump_json(), encoding="utf-8")
     _sync_folder(beside)
-    beside.rename(state / f"{_CURRENT}-{progressed.update:08d}-{progressed.batch_in_epoch:06d}")
+    beside.rename(place)
     for old in _whole(state)[:-1]:
         shutil.rmtree(old)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 COLLAPSED = 0.98
+PATIENCE_UPDATES = 300
+"""No verdict before so many updates: CTC begins with blanks everywhere."""
 _REMEDIES = (
     "check that transcripts belong to their recordings (`orature doctor`), lower the learning rate "
     "(--set peak_lr=...), mask less (--set augment.time_masks=0), or give it more updates (--set updates=...)"
@@ -86,7 +88,7 @@ def check_collapse(report: DevReport, progressed: Progressed, config: TrainConfi
 
     Early on, blanks everywhere are how CTC begins; that is no reason to stop.
     """
-    if report.empty_share < COLLAPSED or progressed.update < config.updates // 2:
+    if report.empty_share < COLLAPSED or progressed.update < max(PATIENCE_UPDATES, config.updates // 2):
         return
     raise TrainingFailed(
         f"the model writes nothing but blanks: {100 * report.empty_share:.0f} % of dev hypotheses are empty at "

@@ -1,0 +1,204 @@
+"""The loop on a toy task (tones as letters): it learns, and interrupted + resumed = uninterrupted, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from orature.core.errors import TrainingFailed
+from orature.data import audio
+from orature.engines.characters import Characters
+from orature.engines.conformer import ConformerConfig, ConformerCtc
+from orature.train import checkpoint, guards, loop
+from orature.train.checkpoint import Progressed
+from orature.train.config import AugmentConfig, TrainConfig
+from orature.train.dev import DevReport
+from orature.train.loader import Example, Loader
+from orature.train.loop import Outcome, fit, learning_rate
+from orature.train.watch import Watcher, check_collapse
+
+TONES = {"a": 400.0, "b": 1100.0, "c": 2600.0}
+LETTERS = Characters.of([" abc"])
+
+
+def tones(text: str, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    parts = [np.zeros(1600)]
+    for letter in text:
+        times = np.arange(2400) / 16_000
+        parts += [0.2 * np.sin(2 * np.pi * TONES[letter] * times), np.zeros(800)]
+    samples = np.concatenate(parts)
+    return (samples + 0.005 * rng.standard_normal(samples.size)).astype("f4")
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
+    folder = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(5)
+    made = []
+    for number in range(40):
+        text = "".join(rng.choice(list(TONES), size=rng.integers(1, 5)))
+        samples = tones(text, number)
+        path = folder / f"{number:02d}.flac"
+        audio.save_flac(path, samples)
+        made.append(Example(f"{number:02d}", str(path), 0.0, len(samples) / 16_000, text, tuple(LETTERS.encode(text))))
+    return made
+
+
+CONFIG = TrainConfig(
+    size="micro",
+    updates=12,
+    batch_seconds=6.0,
+    evaluate_every=4,
+    average=2,
+    peak_lr=1e-3,
+    augment=AugmentConfig(warp=0.02, noise_probability=0.5),
+)
+
+
+def train(
+    examples: list[Example], state: Path, config: TrainConfig = CONFIG
+) -> tuple[dict[str, torch.Tensor], Outcome]:
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(1)
+    state.mkdir(exist_ok=True)
+    model = ConformerCtc(ConformerConfig.of_size("micro", vocabulary=len(LETTERS)))
+    train_loader = Loader(examples[:30], config, subsampling=4, space=2)
+    dev = Loader(examples[30:], config, subsampling=4)
+    outcome = fit(model, train_loader, dev, LETTERS, config, state=state, watcher=Watcher())
+    return checkpoint.weights_of(model), outcome
+
+
+class PulledThePlug(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 7, 11])
+def test_interrupted_and_resumed_equals_uninterrupted(
+    examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    expected, outcome = train(examples, tmp_path / "whole")
+    monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
+    original = loop.Trainer._update
+
+    def stopping(self: loop.Trainer, batches: list[object]) -> None:
+        if self.progressed.update >= stop_after:
+            raise PulledThePlug
+        original(self, batches)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop.Trainer, "_update", stopping)
+    with pytest.raises(PulledThePlug):
+        train(examples, tmp_path / "cut")
+    monkeypatch.setattr(loop.Trainer, "_update", original)
+    found, again = train(examples, tmp_path / "cut")
+    assert again.log == outcome.log
+    assert again.chosen == outcome.chosen
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_another_seed_gives_other_weights(examples: list[Example], tmp_path: Path) -> None:
+    one, _ = train(examples, tmp_path / "one")
+    two, _ = train(examples, tmp_path / "two", CONFIG.model_copy(update={"seed": 2}))
+    assert not torch.equal(one["head.weight"], two["head.weight"])
+
+
+@pytest.mark.slow
+def test_it_learns(examples: list[Example], tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"updates": 300, "evaluate_every": 75, "peak_lr": 3e-3, "batch_seconds": 10.0})
+    _, outcome = train(examples, tmp_path / "learn", config)
+    assert outcome.dev.cer < 0.2
+    assert [row["update"] for row in outcome.log] == [75, 150, 225, 300]
+
+
+def test_a_checkpoint_that_was_being_written_is_ignored(examples: list[Example], tmp_path: Path) -> None:
+    _, outcome = train(examples, tmp_path / "state")
+    half = tmp_path / "state" / "checkpoint.writing"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    _, again = train(examples, tmp_path / "state")
+    assert again.log == outcome.log
+
+
+def test_gradients_that_are_no_numbers_stop_the_run(
+    examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(self: loop.Trainer, batch: object) -> tuple[torch.Tensor, float]:
+        return self.bare.head.bias.sum() * float("nan"), 1.0
+
+    monkeypatch.setattr(loop.Trainer, "_loss", nothing)
+    with pytest.raises(TrainingFailed, match="not a number"):
+        train(examples, tmp_path / "nan")
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    config = TrainConfig(updates=100, warmup_share=0.1, peak_lr=1.0)
+    rates = [learning_rate(update, config) for update in range(100)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0)
+    assert rates[9:] == sorted(rates[9:], reverse=True) and rates[-1] < 0.03
+
+
+def test_blank_collapse_is_told_from_a_slow_start() -> None:
+    collapsed = DevReport(loss=3.0, cer=1.0, wer=1.0, blank_share=1.0, empty_share=1.0)
+    config = TrainConfig(updates=1000)
+    check_collapse(collapsed, Progressed(update=400), config)
+    with pytest.raises(TrainingFailed, match=r"blanks.*") as caught:
+        check_collapse(collapsed, Progressed(update=500), config)
+    assert "peak_lr" in caught.value.next_step
+    check_collapse(DevReport(1.0, 0.5, 0.9, 0.8, 0.5), Progressed(update=900), config)
+
+
+def test_the_average_is_the_mean_of_the_kept(tmp_path: Path) -> None:
+    progressed = Progressed()
+    model = torch.nn.Linear(2, 1, bias=False)
+    for update, (value, cer) in enumerate([(1.0, 0.5), (2.0, 0.3), (4.0, 0.4), (9.0, 0.9)], start=1):
+        torch.nn.init.constant_(model.weight, value)
+        progressed.update = update
+        checkpoint.keep_candidate(tmp_path, model, progressed, cer, most=2)
+    assert [b.update for b in progressed.best] == [2, 3]
+    assert sorted(p.name for p in tmp_path.glob("candidate-*")) == [
+        "candidate-00000002.safetensors",
+        "candidate-00000003.safetensors",
+    ]
+    assert checkpoint.average(tmp_path, [2, 3])["weight"].tolist() == [[3.0, 3.0]]
+
+
+def test_feasibility_chooses_finer_steps_or_rejects() -> None:
+    def example(name: str, seconds: float, labels: int) -> Example:
+        return Example(name, "", 0.0, seconds, "x" * labels, tuple([3, 4] * labels)[:labels])
+
+    easy = [example(f"e{n}", 2.0, 10) for n in range(50)]
+    assert guards.choose_subsampling(easy, "auto").subsampling == 4
+    tight = [example(f"t{n}", 0.4, 12) for n in range(50)]
+    assert guards.choose_subsampling(tight, "auto").subsampling == 2
+    mixed = guards.choose_subsampling([*tight, *easy, example("x", 0.1, 30)], "auto")
+    assert (mixed.subsampling, [r.id for r in mixed.rejects], mixed.rejects[0].reason) == (2, ["x"], "ctc-infeasible")
+    with pytest.raises(TrainingFailed, match="too short"):
+        guards.choose_subsampling([example(f"h{n}", 0.1, 30) for n in range(5)], "auto")
+
+
+def test_another_script_in_dev_is_refused() -> None:
+    def example(text: str) -> Example:
+        return Example("x", "", 0.0, 1.0, text, tuple(LETTERS.encode(text)))
+
+    assert guards.check_alphabet([example("abcabcabcabx")], LETTERS) == {"x": 1}
+    with pytest.raises(TrainingFailed, match="not in the training"):
+        guards.check_alphabet([example("где")], LETTERS)
+
+
+def test_overfitting_guard_passes_on_tones_and_fails_on_silence(examples: list[Example], tmp_path: Path) -> None:
+    def make() -> ConformerCtc:
+        return ConformerCtc(ConformerConfig.of_size("micro", vocabulary=len(LETTERS)))
+
+    config = CONFIG.model_copy(update={"overfit_clips": 8, "peak_lr": 2e-3})
+    reached = guards.overfit(make, examples, LETTERS, config, subsampling=4, device="cpu")
+    assert reached <= 0.5
+    audio.save_flac(tmp_path / "s.flac", np.full(16_000, 1e-5, dtype="f4"))
+    texts = ["abc", "cab", "bca", "aab", "ccb", "bac", "a", "b"]
+    silent = [
+        Example(str(n), str(tmp_path / "s.flac"), 0.0, 1.0, t, tuple(LETTERS.encode(t))) for n, t in enumerate(texts)
+    ]
+    with pytest.raises(TrainingFailed, match="by heart"):
+        guards.overfit(make, silent, LETTERS, config, subsampling=4, device="cpu")
