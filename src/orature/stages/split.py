@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -109,7 +110,7 @@ def _light(utterance: Utterance) -> LightRow:
     held_out = utterance.split in ("dev", "test")
     split = utterance.split if utterance.text is not None or held_out else "unlabelled"
     prompt = "" if not key or is_exempt(key) else key
-    return LightRow(utterance.id, split, utterance.speaker or "", prompt, utterance.audio.duration_s)
+    return LightRow(utterance.id, split, sys.intern(utterance.speaker or ""), prompt, utterance.audio.duration_s)
 
 
 def _seconds(rows: list[LightRow]) -> float:
