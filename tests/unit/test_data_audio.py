@@ -13,7 +13,7 @@ import pytest
 from data_samples import encoded, tone
 from orature.core.errors import AudioError
 from orature.data.audio import Limits, Segment, audio_digest, decode, load, quality, save_flac, to_int16
-from orature.data.containers import container
+from orature.data.containers import _mp3_frame_bytes, container, mp3_with_length
 
 FORMATS = [
     *[("WAV", "PCM_U8"), ("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "PCM_32"), ("WAV", "FLOAT"), ("WAV", "DOUBLE")],
@@ -59,6 +59,31 @@ def test_wav_written_to_a_pipe_is_whole() -> None:
     at = data.index(b"data") + 4
     for length in (0xFFFFFFFF, 0x7FFFFFFF + 1):
         assert len(decode(data[:at] + struct.pack("<I", length) + data[at + 4 :], "clip")) == 16_000
+
+
+@pytest.mark.parametrize("rate_hz", [44_100, 24_000, 11_025])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_mp3_that_does_not_state_its_length_is_read_to_the_end(rate_hz: int, channels: int) -> None:
+    wave = tone(3.0, rate_hz)
+    wave[rate_hz:] *= (
+        np.random.default_rng(1).normal(size=2 * rate_hz).astype(np.float32)
+    )  # so that the bit rate varies
+    data = encoded(wave if channels == 1 else np.stack([wave, wave], axis=1), rate_hz, "MP3", "MPEG_LAYER_III")
+    bare = data[_mp3_frame_bytes(data[:4]) :]
+    assert mp3_with_length(data) == data and b"Xing" in mp3_with_length(bare) and b"Xing" not in bare
+    expected, found = decode(data, "clip"), decode(bare, "clip")
+    assert 0 <= len(found) - len(expected) < 4 * 1152 * 16_000 / rate_hz  # the encoder's delay is not cut off
+    part = decode(bare, "clip", segment=Segment(2.0, 0.5))
+    assert np.abs(part).max() > 0.3 and abs(len(part) - 8_000) <= 1
+
+
+def test_damaged_mp3_is_quiet_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    data = encoded(tone(3.0, 44_100), 44_100, "MP3", "MPEG_LAYER_III")
+    decode(data[:3000] + bytes(200) + data[3200:], "clip")
+    assert reason(b"\xff\xfb\x90\x00" + b"abc" * 3000) in ("audio-unreadable", "audio-too-short", "audio-empty")
+    assert capfd.readouterr().err == ""
+    os.write(2, b"still there")
+    assert capfd.readouterr().err == "still there"
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,9 @@ def test_views_are_corpora(tmp_path: Path) -> None:
         corpus.split("training")
 
 
-def test_same_rows_same_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
+def test_same_rows_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, now_s in (("a", 1e9), ("b", 2e9)):
+        monkeypatch.setattr("time.time", lambda now_s=now_s: now_s)
         make(tmp_path / name, ROWS)
     for name in (CUTS, REJECTS, SUMMARY):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

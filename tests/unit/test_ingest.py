@@ -165,6 +165,14 @@ def test_the_source_digest_follows_content_not_place(tmp_path: Path) -> None:
     assert ingest_stage(tmp_path / "2" / "source").key() != one.key()
 
 
+def test_an_archive_whose_name_becomes_the_source_is_another_source_under_another_name(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
+            tar.add(GOLDEN / "plain" / "manifest.tsv", "manifest.tsv")
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+    assert ingest_stage(tmp_path / "a.tar").key() != ingest_stage(tmp_path / "b.tar").key()
+
+
 def test_audio_outside_the_folder_counts_in_the_digest(tmp_path: Path) -> None:
     (tmp_path / "far.wav").write_bytes(GOOD)
     source = tmp_path / "source"

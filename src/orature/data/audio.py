@@ -14,9 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +33,7 @@ import soxr
 
 from orature.core.errors import AudioError
 from orature.core.types import RATE_HZ
-from orature.data.containers import FFMPEG_ONLY, container, missing_bytes
+from orature.data.containers import FFMPEG_ONLY, container, missing_bytes, mp3_with_length
 
 Samples = npt.NDArray[np.float32]
 
@@ -41,6 +46,7 @@ _BLOCK_FRAMES = 1 << 20
 _MAX_CHANNELS = 64
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 768_000
 _OVERSCALED = 4.0
+_HUSH = threading.Lock()
 _MP3_SLACK = 3 * 1152
 """Frames of encoder delay and padding by which an MP3 may fall short of what its header counts."""
 
@@ -96,7 +102,7 @@ def decode(data: bytes | Path, name: str = "", *, segment: Segment = _WHOLE, lim
     if kind in FFMPEG_ONLY:
         samples = _by_ffmpeg(data, name, kind, segment, limits)
     else:
-        samples = _by_libsndfile(data, name, segment, limits)
+        samples = _by_libsndfile(data, name, kind, segment, limits)
     seconds = len(samples) / RATE_HZ
     if not len(samples):
         raise _trouble("audio-empty", "the recording holds no samples", name)
@@ -128,20 +134,42 @@ def _head(data: bytes | Path, name: str) -> bytes:
     return head
 
 
-def _by_libsndfile(data: bytes | Path, name: str, segment: Segment, limits: Limits) -> Samples:
+def _by_libsndfile(data: bytes | Path, name: str, kind: str, segment: Segment, limits: Limits) -> Samples:
     with io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as stream:
         lost = missing_bytes(stream)
         if lost:
             raise _trouble("audio-truncated", f"its header promises {lost} bytes more than the file has", name)
         stream.seek(0)
+        is_mp3 = kind == "mp3"
+        sounding = io.BytesIO(mp3_with_length(stream.read())) if is_mp3 else stream
         try:
-            with soundfile.SoundFile(stream) as sound:
+            with _hushed() if is_mp3 else nullcontext(), soundfile.SoundFile(sounding) as sound:
                 return _read_blocks(sound, name, segment, limits)
         except soundfile.SoundFileError as error:
             why = str(error).split(": ", 1)[-1]
+            why = "no format that it knows, or damaged at the beginning" if "does not exist" in why else why
             raise _trouble("audio-unreadable", f"the decoder gives up: {why}", name) from error
         except (ValueError, RuntimeError) as error:
             raise _trouble("audio-unreadable", f"the decoder gives up: {error}", name) from error
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keeps libmpg123 from writing its remarks on damaged frames to standard error; the reason is told by us."""
+    with _HUSH:
+        try:
+            kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        except OSError:  # no standard error at all, or no handle left
+            yield
+            return
+        try:
+            sys.stderr.flush()
+            os.dup2(sink, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(sink)
 
 
 def _read_blocks(sound: Any, name: str, segment: Segment, limits: Limits) -> Samples:

@@ -18,6 +18,9 @@ from typing import BinaryIO
 FFMPEG_ONLY = ("mp4", "matroska", "aac", "amr", "asf")
 """Containers that libsndfile cannot read; they go through the ffmpeg program where there is one."""
 _STREAMED = 0x7FFF0000
+_V1_LAYER3_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_V2_LAYER3_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_V1_RATES_HZ = (44_100, 48_000, 32_000)
 _MAX_CHUNKS = 10_000
 
 
@@ -66,13 +69,17 @@ def missing_bytes(stream: BinaryIO) -> int:
     return 0
 
 
+def _after_id3(head: bytes) -> int:
+    """Where the sound begins behind an ID3v2 tag."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+
+
 def _missing_in_mp3(stream: BinaryIO, size: int) -> int:
     """The byte count in the Xing/Info header (LAME tag specification); short by a hundredth is let pass."""
     stream.seek(0)
-    head = stream.read(10)
-    start = 0
-    if head[:3] == b"ID3" and len(head) == 10:
-        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    start = _after_id3(stream.read(10))
     stream.seek(start)
     frame = stream.read(64)
     at = max(frame.find(b"Xing"), frame.find(b"Info"))
@@ -84,6 +91,51 @@ def _missing_in_mp3(stream: BinaryIO, size: int) -> int:
     field = at + 8 + (4 if flags & 1 else 0)
     missing = int.from_bytes(frame[field : field + 4], "big") - (size - start)
     return missing if missing * 100 > size else 0
+
+
+def mp3_with_length(data: bytes) -> bytes:
+    """An MP3 that states its length: where no Xing, Info or VBRI header does, one that counts the frames is put before.
+
+    libsndfile otherwise guesses the length from the bit rate of the first frame and drops the rest of the recording.
+    Frame sizes are those of ISO/IEC 11172-3 and 13818-3, layer III.
+    """
+    at = _after_id3(data[:10])
+    head = data[at : at + 64]
+    if any(mark in head for mark in (b"Xing", b"Info", b"VBRI")):
+        return data
+    first, count, sure = b"", 0, False
+    while 0 <= at < len(data) - 4:
+        length = _mp3_frame_bytes(data[at : at + 4])
+        # out of step, two headers in a row are asked for: one alone may be sound that looks like it
+        if length and (sure or _mp3_frame_bytes(data[at + length : at + length + 4])):
+            first = first or data[at : at + 4]
+            count += 1
+            at += length
+            sure = True
+        else:
+            at = data.find(b"\xff", at + 1)
+            sure = False
+    if not count:
+        return data
+    # the same kind of frame at the highest bit rate (so that there is room) and without checksum or padding
+    header = bytes((0xFF, first[1] | 1, 0xE0 | (first[2] & 0x0C), first[3]))
+    mono, old = first[3] >> 6 == 3, first[1] & 8 == 0
+    side = (9 if mono else 17) if old else (17 if mono else 32)
+    body = header + bytes(side) + b"Xing" + struct.pack(">II", 1, count)
+    return body.ljust(_mp3_frame_bytes(header), b"\0") + data
+
+
+def _mp3_frame_bytes(header: bytes) -> int:
+    """Size of the layer III frame with this 4-byte header, 0 where it is none."""
+    if len(header) < 4 or header[0] != 0xFF:
+        return 0
+    version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
+    rate, kbps = header[2] >> 2 & 3, header[2] >> 4
+    if header[1] < 0xE0 or version == 1 or layer != 1 or rate == 3 or kbps in (0, 15):
+        return 0
+    rate_hz = _V1_RATES_HZ[rate] // {3: 1, 2: 2, 0: 4}[version]
+    bits = (144 * _V1_LAYER3_KBPS[kbps] if version == 3 else 72 * _V2_LAYER3_KBPS[kbps]) * 1000
+    return bits // rate_hz + (header[2] >> 1 & 1)
 
 
 def _missing_in_wav(stream: BinaryIO, size: int) -> int:
