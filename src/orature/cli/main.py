@@ -10,18 +10,14 @@ Only the shell is here: each command group registers itself, and imports what is
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from orature import __version__
-from orature.cli import demo, doctor
+from orature.cli import check, demo, doctor, evaluate, ingest, spine, train, transcribe
 from orature.cli.common import example, report_defect, stop_on_sigterm
-
-GROUPS = ("train", "transcribe", "ingest", "check", "evaluate", "spine")
 
 MAIN_PATH = "up demo ingest check split train evaluate compare transcribe report runs why store doctor"
 
@@ -32,6 +28,12 @@ class InOrder(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         rank = {name: place for place, name in enumerate(MAIN_PATH.split())}
         return sorted(self.commands, key=lambda name: (rank.get(name, len(rank)), name))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """What each command does in its whole first sentence (the inherited method cuts it off)."""
+        rows = [(name, self.commands[name].get_short_help_str(limit=500)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def _version(value: bool) -> None:
@@ -59,11 +61,8 @@ def build() -> typer.Typer:
     ) -> None:
         """From minutes to hours of transcribed speech to a measured, usable speech recogniser."""
 
-    for name in GROUPS:
-        if find_spec(f"orature.cli.{name}"):
-            import_module(f"orature.cli.{name}").register(app)
-    demo.register(app)
-    doctor.register(app)
+    for group in (train, demo, ingest, check, evaluate, transcribe, spine, doctor):
+        group.register(app)
     return app
 
 
