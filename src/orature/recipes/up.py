@@ -25,7 +25,7 @@ from orature.flow import Ref, Resources, Run, Stage, Store, open_store
 from orature.recipes.settings import override
 from orature.stages.evaluate import Circumstances, Evaluate, Extras, lineage_rows, publish_results
 from orature.stages.ingest import ingest_stage
-from orature.stages.split import MakeSplits
+from orature.stages.split import MakeSplits, describe, read_splits
 from orature.stages.train import Train
 from orature.stages.transcribe import Transcribe
 from orature.train.config import Scale, TrainConfig
@@ -94,6 +94,8 @@ def run_up(
     corpus_name = source.name
     corpus = run.do(ingest_stage(source, format=options.format, language=options.language), on=on)
     splits = run.do(split_stage(corpus, options), on=on)
+    for line in describe(read_splits(run.path_of(splits))):
+        say(f"split: {line}")
     stage = train_stage(run, splits, options, name=corpus_name)
     if run.planned(stage) == "todo":
         say(cost(stage.config))

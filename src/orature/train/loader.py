@@ -69,18 +69,21 @@ class AudioCache:
 
     def samples(self, example: Example) -> Samples:
         """float32 samples of shape (samples,)."""
-        key = example.id
-        held = self._held.get(key)
+        held = self._held.get(example.id)
         if held is None:
-            loaded = audio.load(example.path, example.start_s, example.duration_s)
-            held = np.clip(np.round(loaded * 32768.0), -32768, 32767).astype(np.int16)
-            self._held[key] = held
-            self._bytes += held.nbytes
-            while self._bytes > self._limit and len(self._held) > 1:
-                self._bytes -= self._held.popitem(last=False)[1].nbytes
+            held = self.put(example.id, audio.load(example.path, example.start_s, example.duration_s))
         else:
-            self._held.move_to_end(key)
+            self._held.move_to_end(example.id)
         return held.astype(np.float32) / np.float32(32768.0)
+
+    def put(self, key: str, samples: Samples) -> npt.NDArray[np.int16]:
+        """Keeps a recording under an utterance's id."""
+        held = np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16)
+        self._held[key] = held
+        self._bytes += held.nbytes
+        while self._bytes > self._limit and len(self._held) > 1:
+            self._bytes -= self._held.popitem(last=False)[1].nbytes
+        return held
 
 
 class Loader:
