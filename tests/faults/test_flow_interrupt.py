@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 from conftest import Start, count, finish, group_is_gone, wait_until
+
 from orature.core.errors import Interrupted
 from orature.flow import Resources, Run, Store
 from orature.flow.run import read_runs

@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-
 from conftest import Start, count, finish, group_is_gone, wait_until
+
 from orature.core.faults import WRITE_POINTS
 from orature.flow import Ref, Resources, Run, Store
 from orature.testing.faults import every_fault, in_child, points_passed

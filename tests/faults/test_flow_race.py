@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from conftest import Start, count, finish, wait_until
+
 from orature.flow import Store
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
 
+from data_samples import plain_writing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_samples import plain_writing
 from orature.core.identity import digest_rows
 from orature.core.types import ORIGINS, SPLITS, AudioSpan, Utterance
 from orature.data.corpus import Corpus, save_corpus

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from data_samples import encoded, tone
+
 from orature.core.errors import AudioError
 from orature.data.audio import Limits, Segment, audio_digest, decode, load, quality, save_flac, to_int16
 from orature.data.containers import _mp3_frame_bytes, container, mp3_with_length

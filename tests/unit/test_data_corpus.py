@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from data_samples import plain_writing, tone
+
 from orature.core.errors import CorpusError
 from orature.core.types import AudioSpan, Reject, Utterance
 from orature.data.audio import audio_digest, save_flac

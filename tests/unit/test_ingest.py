@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_samples import encoded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from data_samples import encoded, tone
 from orature.cli.main import build
 from orature.core.errors import OratureError, RejectLimitExceeded, RowsVanished
 from orature.core.types import Reject

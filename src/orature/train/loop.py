@@ -8,6 +8,7 @@ Example::
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from orature.train.loader import Batch, Loader
 from orature.train.watch import Watcher, check_collapse
 
 _BAD_STEPS = 10
-_SAVE_EVERY_S = 60.0
+_SAVE_EVERY_S = float(os.environ.get("ORATURE_SAVE_EVERY_S", "60"))
+"""Seconds of wall time between checkpoints, apart from those at each evaluation; results do not depend on it."""
 _DEV_BATCH_S = 200.0
 
 
