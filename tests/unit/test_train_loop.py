@@ -126,7 +126,7 @@ def test_gradients_that_are_no_numbers_stop_the_run(
     examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nothing(self: loop.Trainer, batch: object) -> tuple[torch.Tensor, float]:
-        return self.bare.head.bias.sum() * float("nan"), 1.0
+        return self.model.head.bias.sum() * float("nan"), 1.0
 
     monkeypatch.setattr(loop.Trainer, "_loss", nothing)
     with pytest.raises(TrainingFailed, match="not a number"):

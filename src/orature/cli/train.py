@@ -24,7 +24,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Any training option, e.g. updates=500 or augment.warp=0.1."),
 ]
-ScaleOption = Annotated[str | None, typer.Option(help="smoke, dev or full: how much work.", show_default="smoke")]
+ScaleOption = Annotated[str | None, typer.Option(help="smoke, dev or full: how much work.", show_default="dev")]
 SeedOption = Annotated[int | None, typer.Option(help="Seed of everything that is drawn.", show_default="1")]
 LangOption = Annotated[str | None, typer.Option("--lang", help="Language (BCP-47) of rows that state none.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -64,7 +64,7 @@ def up(
     scale: ScaleOption = None,
     seed: SeedOption = None,
     assign: SetOption = None,
-    device: DeviceOption = "auto",
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     threads: ThreadsOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -75,21 +75,22 @@ def up(
     from orature.recipes.up import UpOptions, plan, run_up
 
     typed = {"source": source, "to": to, "lang": lang, "format": format, "scale": scale, "seed": seed, "store": store}
+    typed |= {"device": device, "threads": threads}
     given = _given(read_settings(config, UP_OPTIONS) if config else {}, typed, parse_assignments(assign or []))
     source, to = Path(str(given["source"])), Path(str(given["to"]))
     home = Path(str(given["store"])) if given.get("store") else None
     options = UpOptions(
         format=str(given.get("format", "auto")),
         language=given.get("lang"),
-        scale=given.get("scale", "smoke"),
+        scale=given.get("scale", "dev"),
         seed=int(given.get("seed", 1)),
         split=_table(given, "split"),
         train=_table(given, "train"),
     )
+    on = resources_of(str(given.get("device", "auto")), given.get("threads"), as_json)
     if dry_run:
-        emit(plan(source, to, options, home), as_json)
+        emit(plan(source, to, options, home, on), as_json)
         return
-    on = resources_of(str(given.get("device", device)), given.get("threads", threads), as_json)
     result = run_up(source, to, options, resources=on, store=home, command=command_line())
     facts = {"model": result.model, "report": result.report, "fresh": result.fresh, "score": result.score}
     emit(facts, as_json, lambda: _story(facts))
@@ -169,7 +170,7 @@ def train(
     from orature.recipes.up import UpOptions, cost, split_stage, train_stage
     from orature.stages.inputs import corpus_ref
 
-    options = UpOptions(scale=scale or "smoke", seed=seed or 1, train=parse_assignments(assign or []))  # type: ignore[arg-type]
+    options = UpOptions(scale=scale or "dev", seed=seed or 1, train=parse_assignments(assign or []))  # type: ignore[arg-type]
     home = open_store(store)
     run = Run(home, recipe="train", command=command_line())
     on = resources_of(device, threads, as_json)
@@ -179,7 +180,7 @@ def train(
         planned = {
             "train": run.planned(stage),
             "config": stage.config.model_dump(mode="json"),
-            "cost": cost(stage.config),
+            "cost": cost(stage.config, on),
         }
         emit(planned, as_json)
         return

@@ -12,6 +12,7 @@ Example::
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from orature.stages.split import MakeSplits, describe, read_splits
 from orature.stages.train import Train
 from orature.stages.transcribe import Transcribe
 from orature.train.config import Scale, TrainConfig
+from orature.train.devices import prepare_device
 from orature.train.probe import training_speed
 
 STORE = ".orature"
@@ -52,7 +54,7 @@ class UpOptions:
 
     format: str = "auto"
     language: str | None = None
-    scale: Scale = "smoke"
+    scale: Scale = "dev"
     seed: int = 1
     split: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
@@ -62,7 +64,7 @@ def up(
     source: Path,
     to: Path,
     *,
-    scale: Scale = "smoke",
+    scale: Scale = "dev",
     seed: int = 1,
     language: str | None = None,
     format: str = "auto",
@@ -92,13 +94,14 @@ def run_up(
     run = Run(home, recipe="up", command=command or f"orature up {source} --to {to} --scale {options.scale}")
     on = resources or Resources()
     corpus_name = source.name
-    corpus = run.do(ingest_stage(source, format=options.format, language=options.language), on=on)
+    several = on.model_copy(update={"workers": on.threads or os.cpu_count() or 1})
+    corpus = run.do(ingest_stage(source, format=options.format, language=options.language), on=several)
     splits = run.do(split_stage(corpus, options), on=on)
     for line in describe(read_splits(run.path_of(splits))):
         say(f"split: {line}")
     stage = train_stage(run, splits, options, name=corpus_name)
     if run.planned(stage) == "todo":
-        say(cost(stage.config))
+        say(cost(stage.config, on))
         say("zero-shot: no starting model was given, so there is nothing to score before training")
     model = run.do(stage, on=on)
     heard = run.do(Transcribe(model=model, corpus=splits, split="test"), on=on)
@@ -133,17 +136,20 @@ def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Trai
     return Train(corpus=splits, config=config, model_name=f"{name}-{config.size}")
 
 
-def cost(config: TrainConfig) -> str:
+def cost(config: TrainConfig, on: Resources | None = None) -> str:
     """What a training run will cost on this machine, from a few updates on noise."""
+    on = on or Resources()
     audio_s = config.updates * config.batch_seconds * config.accumulate
-    speed = training_speed(config)
+    speed = training_speed(config, prepare_device(on.device, on.threads))
     return (
         f"train: will pass {audio_s / 3600:.1f} h of audio, about {clock(audio_s / speed)} at {speed:.0f} audio-s/s on "
         "this machine (early stop may come before)"
     )
 
 
-def plan(source: Path, to: Path, options: UpOptions, store: Path | None = None) -> dict[str, Any]:
+def plan(
+    source: Path, to: Path, options: UpOptions, store: Path | None = None, on: Resources | None = None
+) -> dict[str, Any]:
     """What `up` would do, as far as it can be known without doing it (`--dry-run`)."""
     _check_scale(options.scale)
     home = open_store(store or to / STORE)
@@ -158,7 +164,7 @@ def plan(source: Path, to: Path, options: UpOptions, store: Path | None = None) 
         return {"steps": _unknown(steps), "train": None, "cost": "known once the corpus has been split"}
     train = train_stage(run, splits, options, name=source.name)
     _planned(run, home, train, steps)
-    return {"steps": _unknown(steps), "train": train.config.model_dump(mode="json"), "cost": cost(train.config)}
+    return {"steps": _unknown(steps), "train": train.config.model_dump(mode="json"), "cost": cost(train.config, on)}
 
 
 def _planned(run: Run, home: Store, stage: Stage, steps: list[dict[str, Any]]) -> Ref | None:

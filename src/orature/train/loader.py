@@ -89,7 +89,7 @@ class AudioCache:
 class Loader:
     """Makes the batches of an epoch; the same seed, epoch and utterance always give the same samples.
 
-    `space` is the token between joined utterances; `share` is (rank, number of processes).
+    `space` is the token between joined utterances.
     """
 
     def __init__(
@@ -99,17 +99,15 @@ class Loader:
         *,
         subsampling: int,
         space: int | None = None,
-        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.examples, self.config, self.subsampling, self.space = examples, config, subsampling, space
         self._cache = AudioCache()
-        self._rank, self._world = share
         self._durations_s = [example.duration_s for example in examples]
 
     def plan(self, epoch: int) -> list[list[Item]]:
-        """The batches of `epoch` that this process trains on (all of them in a single process)."""
+        """The batches of `epoch`."""
         augment = self.config.augment
-        batches = plan_epoch(
+        return plan_epoch(
             self._durations_s,
             seed=self.config.seed,
             epoch=epoch,
@@ -117,8 +115,6 @@ class Loader:
             speeds=augment.speeds or (1.0,),
             join_probability=augment.join_probability,
         )
-        whole = len(batches) // self._world * self._world
-        return batches[self._rank : whole : self._world] if self._world > 1 else batches
 
     def epoch(self, epoch: int, *, skip: int = 0, masks: bool = True) -> Iterator[Batch]:
         """Batches of `epoch` after the first `skip`, prepared in a thread up to four ahead."""

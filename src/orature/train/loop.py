@@ -1,4 +1,4 @@
-"""The training loop: one file, one process or many (accelerate), resumed exactly where it was cut off.
+"""The training loop: one file, one process, one device (accelerate), resumed exactly where it was cut off.
 
 Example::
 
@@ -79,12 +79,11 @@ class Trainer:
     ) -> None:
         mixed = "bf16" if config.precision == "bf16" else "no"
         self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed)
-        self.bare = model.to(self.accelerator.device)
-        self.optimiser = optimiser_for(self.bare, config)
+        self.model = model.to(self.accelerator.device)
+        self.optimiser = optimiser_for(self.model, config)
         self.train, self.dev, self.characters = train, dev, characters
         self.config, self.state, self.watcher = config, state, watcher
-        self.progressed = checkpoint.restore(state, self.bare, self.optimiser) or Progressed()
-        self.model = self.accelerator.prepare_model(self.bare) if self.accelerator.num_processes > 1 else self.bare
+        self.progressed = checkpoint.restore(state, self.model, self.optimiser) or Progressed()
         self._bad_steps = 0
         self._saved_at = time.monotonic()
 
@@ -124,8 +123,8 @@ class Trainer:
             progressed.loss_sum += float(loss.detach())
             progressed.blank_sum += blank_share
             progressed.loss_count += 1
-            progressed.audio_s += batch.seconds * self.accelerator.num_processes
-        norm = torch.nn.utils.clip_grad_norm_(self.bare.parameters(), config.clip_norm)
+            progressed.audio_s += batch.seconds
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
         if torch.isfinite(norm):
             self.optimiser.step()
             self._bad_steps = 0
@@ -155,7 +154,7 @@ class Trainer:
 
     def _evaluate(self) -> None:
         progressed, config = self.progressed, self.config
-        report = assess(self.bare, self.dev, self.characters, batch_seconds=_DEV_BATCH_S)
+        report = assess(self.model, self.dev, self.characters, batch_seconds=_DEV_BATCH_S)
         count = max(1, progressed.loss_count)
         row: dict[str, object] = {
             "update": progressed.update,
@@ -173,7 +172,7 @@ class Trainer:
         progressed.log.append(row)
         progressed.loss_sum = progressed.blank_sum = progressed.grad_sum = 0.0
         progressed.loss_count = 0
-        best = checkpoint.keep_candidate(self.state, self.bare, progressed, report.cer, config.average)
+        best = checkpoint.keep_candidate(self.state, self.model, progressed, report.cer, config.average)
         progressed.evaluations_without_gain = 0 if best else progressed.evaluations_without_gain + 1
         progressed.finished = progressed.evaluations_without_gain >= config.patience
         self.watcher.evaluated(row)
@@ -185,24 +184,23 @@ class Trainer:
             self._save()
 
     def _save(self) -> None:
-        if self.accelerator.is_main_process:
-            checkpoint.save(self.state, self.bare, self.optimiser, self.progressed)
+        checkpoint.save(self.state, self.model, self.optimiser, self.progressed)
         self._saved_at = time.monotonic()
 
     def _choose(self) -> Outcome:
         """The best single checkpoint or the mean of the best ones, whichever has the lower dev CER."""
         progressed = self.progressed
         updates = [b.update for b in progressed.best]
-        self.bare.load_state_dict(load_file(checkpoint.candidate_path(self.state, updates[0])))
-        single = assess(self.bare, self.dev, self.characters, batch_seconds=_DEV_BATCH_S)
+        self.model.load_state_dict(load_file(checkpoint.candidate_path(self.state, updates[0])))
+        single = assess(self.model, self.dev, self.characters, batch_seconds=_DEV_BATCH_S)
         chosen, report = f"update {updates[0]}", single
         if len(updates) > 1:
-            self.bare.load_state_dict(checkpoint.average(self.state, updates))
-            mean = assess(self.bare, self.dev, self.characters, batch_seconds=_DEV_BATCH_S)
+            self.model.load_state_dict(checkpoint.average(self.state, updates))
+            mean = assess(self.model, self.dev, self.characters, batch_seconds=_DEV_BATCH_S)
             if (mean.cer, mean.loss) <= (single.cer, single.loss):
                 chosen, report = "mean of updates " + ", ".join(str(u) for u in sorted(updates)), mean
             else:
-                self.bare.load_state_dict(load_file(checkpoint.candidate_path(self.state, updates[0])))
+                self.model.load_state_dict(load_file(checkpoint.candidate_path(self.state, updates[0])))
         return Outcome(
             updates=progressed.update,
             epochs=progressed.epoch,
