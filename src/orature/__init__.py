@@ -1,3 +1,23 @@
-"""Orature: from minutes to hours of transcribed speech to a measured, usable speech recogniser."""
+"""Orature: from minutes to hours of transcribed speech to a measured, usable speech recogniser.
+
+The commands are functions here as well: `orature.up`, `orature.ingest`, `orature.train` ... (see `orature.api`).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orature.api import check, compare, ingest, report, split, transcribe, up
 
 __version__ = "0.1.0"
+
+__all__ = ["__version__", "check", "compare", "evaluate", "ingest", "report", "split", "train", "transcribe", "up"]
+
+
+def __getattr__(name: str) -> Any:
+    """The functions of `orature.api`, imported when first used: `import orature` stays instant."""
+    if name in __all__:
+        return getattr(import_module("orature.api"), name)
+    raise AttributeError(f"module 'orature' has no attribute {name!r}")

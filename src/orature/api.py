@@ -1,0 +1,125 @@
+"""The commands as functions, one to one; each is also an attribute of the package.
+
+Example::
+
+    import orature
+
+    orature.ingest("my_corpus", "corpus")
+    result = orature.up("my_corpus", "my_model", scale="dev")
+    print(result.score["wer"])
+    print(orature.transcribe(result.model, "talk.wav")[0].text)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orature.core.types import Hypothesis, Refusal
+from orature.data.audio import Limits, decode
+from orature.data.corpus import Corpus
+from orature.data.doctor import examine
+from orature.engines.scratch_ctc import ScratchCtc
+from orature.evaluate.compare import compare as compare_folders
+from orature.evaluate.folder import open_scored
+from orature.flow import Resources, Run, open_store
+from orature.recipes.score import score_model
+from orature.recipes.up import UpOptions, UpResult, split_stage, train_stage
+from orature.recipes.up import up as run_up
+from orature.stages.evaluate import report_from_folder
+from orature.stages.ingest import ingest_stage
+from orature.stages.inputs import corpus_ref
+from orature.stages.split import MakeSplits
+from orature.train.config import Scale
+from orature.train.devices import prepare_device
+
+PathLike = str | os.PathLike[str]
+
+
+def up(source: PathLike, to: PathLike, **options: Any) -> UpResult:
+    """`orature up`: from a corpus to a measured recogniser; `options` are those of `orature.recipes.up.up`."""
+    return run_up(Path(source), Path(to), **options)
+
+
+def ingest(
+    source: PathLike,
+    to: PathLike,
+    *,
+    format: str = "auto",
+    language: str | None = None,
+    workers: int = 1,
+    store: PathLike | None = None,
+    **fields: Any,
+) -> Corpus:
+    """`orature ingest`: reads a source into the corpus folder `to`; `fields` are those of the stage `Ingest`."""
+    home = open_store(_path(store))
+    stage = ingest_stage(Path(source), format=format, language=language, **fields)
+    ref = Run(home, recipe="ingest", command=f"orature.ingest({str(source)!r})").do(
+        stage, on=Resources(workers=workers)
+    )
+    home.publish(ref, Path(to))
+    return Corpus.open(Path(to))
+
+
+def split(corpus: PathLike, to: PathLike, *, store: PathLike | None = None, **fields: Any) -> Corpus:
+    """`orature split`: disjoint splits in the new corpus folder `to`; `fields` are those of the stage `MakeSplits`."""
+    home = open_store(_path(store))
+    stage = MakeSplits(corpus=corpus_ref(Path(corpus)), **fields)
+    home.publish(Run(home, recipe="split", command=f"orature.split({str(corpus)!r})").do(stage), Path(to))
+    return Corpus.open(Path(to))
+
+
+def check(corpus: PathLike, *, against: Sequence[PathLike] = (), text: Sequence[PathLike] = ()) -> list[str]:
+    """`orature check`: a sentence for each leak between the splits, with other corpora and with text files."""
+    others = [Corpus.open(Path(folder)) for folder in against]
+    found = examine(Corpus.open(Path(corpus)), others, [Path(file) for file in text])
+    return [leak.sentence for leak in found.leaks]
+
+
+def train(
+    corpus: PathLike,
+    to: PathLike,
+    *,
+    scale: Scale = "dev",
+    seed: int = 1,
+    resources: Resources | None = None,
+    store: PathLike | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Path:
+    """`orature train`: a model folder from the train split of a corpus folder; `options` override `TrainConfig`."""
+    home = open_store(_path(store))
+    chosen = UpOptions(scale=scale, seed=seed, train=options or {})
+    run = Run(home, recipe="train", command=f"orature.train({str(corpus)!r})")
+    ready = run.do(split_stage(corpus_ref(Path(corpus)), chosen), on=resources)
+    ref = run.do(train_stage(run, ready, chosen, name=Path(corpus).name), on=resources)
+    home.publish(ref, Path(to))
+    return Path(to)
+
+
+def evaluate(model: PathLike, corpus: PathLike, to: PathLike, *, split: str = "test", **options: Any) -> dict[str, Any]:
+    """`orature evaluate`: decodes and scores one split; the whole score file."""
+    store = _path(options.pop("store", None))
+    return score_model(Path(model), Path(corpus), Path(to), split=split, store=store, **options)
+
+
+def compare(a: PathLike, b: PathLike) -> dict[str, Any]:
+    """`orature compare`: the paired difference of two scored folders; unlike test sets are refused."""
+    return compare_folders(open_scored(Path(a)), open_scored(Path(b)))
+
+
+def transcribe(model: PathLike, *files: PathLike, device: str = "auto") -> list[Hypothesis | Refusal]:
+    """`orature transcribe`: what is said in each recording; AudioError for a file that cannot be read."""
+    recogniser = ScratchCtc.load(Path(model), prepare_device(device, None))
+    limits = Limits(min_seconds=0.0, max_seconds=86_400.0, silence_dbfs=-1000.0)
+    return recogniser.transcribe([decode(Path(file), limits=limits) for file in files])
+
+
+def report(folder: PathLike, to: PathLike | None = None) -> Path:
+    """`orature report`: the page of a scored folder."""
+    return report_from_folder(Path(folder), _path(to))
+
+
+def _path(value: PathLike | None) -> Path | None:
+    return None if value is None else Path(value)
