@@ -181,7 +181,8 @@ def test_extra_values_are_kept_and_never_count(tmp_path: Path) -> None:
 
 
 def test_lhotse_reads_and_rewrites_our_cuts_to_the_same_digest(tmp_path: Path) -> None:
-    lhotse = pytest.importorskip("lhotse")
+    import lhotse
+
     (tmp_path / "audio/00000").mkdir(parents=True)
     rows = []
     for one in ROWS:

@@ -1,11 +1,10 @@
-"""`orature doctor`: what this machine, its packages and their licences allow, and what to do where something is wrong.
+"""`orature doctor`: what this machine, a model or a corpus lacks, and what to do where something is wrong.
 
 Example::
 
     orature doctor
-    orature doctor --json
-
-A further check of a model or a corpus returns `Finding`s and is listed by the same `show`.
+    orature doctor my_model/model corpus
+    orature doctor corpus --json
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import typer
 
 from orature.cli.common import JsonOption, emit, example, run_command
-from orature.core.errors import OratureError
+from orature.core.errors import BadInput, OratureError
+from orature.core.finding import Finding
 from orature.core.types import Refusal
 
-Level = Literal["ok", "note", "problem"]
 _MARK = {"ok": "ok", "note": "--", "problem": "!!"}
 
 LICENCE_NOTES = {
@@ -36,25 +35,57 @@ LICENCE_NOTES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of a check-up: what was looked at, how it stands, and what to type next where it is not well."""
-
-    what: str
-    level: Level
-    says: str
-    next_step: str = ""
-
-
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command(epilog=example("orature doctor", "orature doctor --json"))(doctor)
+    lines = ("orature doctor", "orature doctor my_model/model corpus", "orature doctor corpus --json")
+    app.command(epilog=example(*lines))(doctor)
 
 
 @run_command
-def doctor(as_json: JsonOption = False) -> None:
-    """Check this machine, the installed packages and their licences."""
-    show([*machine(), *packages(), *voices(), *licences()], as_json)
+def doctor(
+    model: Annotated[
+        Path | None, typer.Argument(help="A model folder (or a corpus folder alone).", show_default=False)
+    ] = None,
+    corpus: Annotated[Path | None, typer.Argument(help="A corpus folder.", show_default=False)] = None,
+    clips: Annotated[int, typer.Option("--clips", min=1, help="Utterances to decode with the model.")] = 16,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Check this machine and its packages; or ask of a model, a corpus or both: why is my WER 100 %?"""
+    if model is None:
+        show([*machine(), *packages(), *voices(), *licences()], as_json)
+        return
+    given = _sorted_out([model] if corpus is None else [model, corpus])
+    from orature.recipes.diagnose import diagnose
+    from orature.train.devices import prepare_device
+
+    on = prepare_device(device, None) if "model" in given else "cpu"
+    show(list(diagnose(given.get("model"), given.get("corpus"), clips=clips, device=on)), as_json)
+
+
+def _sorted_out(folders: list[Path]) -> dict[str, Path]:
+    """The folders by what they are, in whichever order they were named."""
+    given: dict[str, Path] = {}
+    for folder in folders:
+        kind = "corpus" if (folder / "corpus.json").is_file() else "model"
+        if kind == "model" and not (folder / "config.json").is_file():
+            raise BadInput(_neither(folder), next_step=_hint(folder))
+        if kind in given:
+            raise BadInput(f"two {kind} folders are named", next_step="orature doctor MODEL CORPUS")
+        given[kind] = folder
+    return given
+
+
+def _neither(folder: Path) -> str:
+    if not folder.exists():
+        return f"there is no folder {folder}"
+    return f"{folder} is neither a model folder (config.json) nor a corpus folder (corpus.json)"
+
+
+def _hint(folder: Path) -> str:
+    if (folder / "model" / "config.json").is_file():
+        return f"the model is in {folder / 'model'}"
+    return "name a folder made by `orature train` or `up` (model), or by `orature ingest` (corpus)"
 
 
 def show(findings: list[Finding], as_json: bool) -> None:
