@@ -74,6 +74,22 @@ def test_the_second_time_it_does_nothing_and_says_so(done: Path, capsys: pytest.
     assert states == [["done"] * 5, ["cached"] * 5]
 
 
+def test_results_that_were_not_published_whole_are_published_again(done: Path, tmp_path: Path) -> None:
+    """Killed between the score and the end, or between one set of options and another: never the old report."""
+    out = tmp_path / "out"
+    first = up(done / "toy", out, train=FEW, resources=ONE)
+    other = up(done / "toy", out, train={**FEW, "updates": 3}, resources=ONE)
+    assert other.fresh and other.score["artefacts"] != first.score["artefacts"]
+    again = up(done / "toy", out, train=FEW, resources=ONE)
+    assert again.fresh and again.score["artefacts"] == first.score["artefacts"]
+    log = (again.model / "train_log.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["update"] for line in log] == [3, 6]
+    for lost in (out / "report.json", out / "report.html", out / "model" / "model.safetensors"):
+        lost.unlink()
+        assert up(done / "toy", out, train=FEW, resources=ONE).fresh
+        assert lost.is_file()
+
+
 def test_another_place_and_other_workers_give_the_same_digests(done: Path, tmp_path: Path) -> None:
     make_corpus(tmp_path / "toy")
     on = ONE.model_copy(update={"workers": 2})

@@ -34,6 +34,7 @@ from orature.train.devices import prepare_device
 from orature.train.probe import training_speed
 
 STORE = ".orature"
+REPORT = "report.json"
 SCALES = ("smoke", "dev", "full")
 
 
@@ -108,12 +109,13 @@ def run_up(
     scored = run.do(
         Evaluate(hypotheses=heard, corpus=splits, split="test", model=stage.model_name, corpus_name=corpus_name)
     )
-    fresh = any(step.state == "done" for step in run.record.steps) or not (to / "report.html").is_file()
+    keys = {"model": model.key, "scored": scored.key}
+    fresh = _published(to) != keys
     if fresh:
         _publish(to, run, model=model, heard=heard, scored=scored, command=run.record.command)
     else:
         say(f"everything was done before; the report is {to / 'report.html'}")
-    score = json.loads((to / "report.json").read_text(encoding="utf-8"))
+    score = json.loads((to / REPORT).read_text(encoding="utf-8"))
     return UpResult(report=to / "report.html", model=to / "model", score=score, fresh=fresh)
 
 
@@ -179,6 +181,7 @@ def _unknown(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _publish(to: Path, run: Run, *, model: Ref, heard: Ref, scored: Ref, command: str) -> None:
+    """Model, score, report and last report.json, each written beside and renamed."""
     home = run.store
     home.publish(model, to / "model")
     log = (run.path_of(model) / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
@@ -188,4 +191,14 @@ def _publish(to: Path, run: Run, *, model: Ref, heard: Ref, scored: Ref, command
     )
     extras = Extras(train_log=[json.loads(line) for line in log], lineage=lineage_rows(home, scored))
     whole = publish_results(to, scored=run.path_of(scored), circumstances=circumstances, extras=extras)
-    write_json(to / "report.json", whole)
+    write_json(to / REPORT, whole | {"artefacts": {"model": model.key, "scored": scored.key}})
+
+
+def _published(to: Path) -> dict[str, str]:
+    """Keys of what lies in `to`; report.json is written last, so that without it nothing counts as published."""
+    try:
+        report = json.loads((to / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    whole = (to / "report.html").is_file() and (to / "model" / "model.safetensors").is_file()
+    return dict(report.get("artefacts", {})) if whole else {}
