@@ -156,7 +156,8 @@ class Train(Stage):
         say(
             f"train: {millions:.1f} M parameters, {len(train)} utterances ({material.hours:.2f} h), "
             f"{len(material.characters)} tokens, {10 * subsampling} ms steps, {self.config.updates} updates of "
-            f"{self.config.batch_seconds * self.config.accumulate:.0f} s"
+            f"{self.config.batch_seconds * self.config.accumulate:.0f} s\n"
+            f"train: curves while it runs: tensorboard --logdir {ctx.logs}"
         )
         with ctx.progress("train", total=self.config.updates, unit="updates") as bar:
             watcher = Watcher(progress=bar, logs=ctx.logs)

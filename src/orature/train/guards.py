@@ -136,6 +136,8 @@ def overfit(
             progress.advance(1, note=f"loss {float(loss.detach()):.3f} · CER {100 * cer:.0f} %")
         if update % 20 == 0:
             cer = assess(model, loader, characters, batch_seconds=_OVERFIT_SECONDS).cer
+            if progress is not None:
+                progress.advance(0, note=f"CER {100 * cer:.0f} %")
             if cer <= _LEARNT_CER:
                 return cer
     if cer > _OVERFIT_CER:
