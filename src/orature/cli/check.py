@@ -118,7 +118,7 @@ def split(
     """Make speaker- and sentence-disjoint splits with fingerprints; train loses what dev and test hold."""
     from orature.data.corpus import Corpus
     from orature.flow.run import Run
-    from orature.flow.store import open_store
+    from orature.flow.store import open_store, refuse_foreign
     from orature.stages.split import describe, read_splits
 
     own = Corpus.open(corpus)
@@ -132,6 +132,8 @@ def split(
         planned = {str(folder): run.planned(stage) for folder, stage in zip(folders, stages, strict=True)}
         emit(planned, as_json)
         return
+    for folder in folders:
+        refuse_foreign(folder)
     made = [_make(run, stage, folder) for stage, folder in zip(stages, folders, strict=True)]
     reports = [{"corpus": str(folder), **read_splits(folder)} for folder in made]
     lines = [f"{report['corpus']}: {line}" for report in reports for line in describe(report)]

@@ -51,8 +51,10 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Train, score and use a recogniser, start to end, in a few minutes."""
+    from orature.core.files import refuse_unwritable
     from orature.recipes.up import up
 
+    refuse_unwritable(to)
     began = time.monotonic()
     unseen: Unseen | None = None
     source = corpus

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         b: Annotated[Path, typer.Argument(metavar="REPORT", help="Scored folder B.", show_default=False)],
         as_json: JsonOption = False,
     ) -> None:
-        """Says whether B is better than A: paired bootstrap on the same test set; unlike test sets are refused."""
+        """Say whether B is better than A: paired bootstrap on the same test set; unlike test sets are refused."""
         from orature.evaluate.compare import as_text
         from orature.evaluate.compare import compare as compare_folders
         from orature.evaluate.folder import open_scored
@@ -46,8 +46,11 @@ def register(app: typer.Typer) -> None:
         ] = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Writes the scores of a folder as one self-contained HTML page."""
+        """Write the scores of a folder as one self-contained HTML page."""
+        from orature.core.files import refuse_unwritable
         from orature.stages.evaluate import report_from_folder
 
+        if to is not None:
+            refuse_unwritable(to.parent)
         path = report_from_folder(folder, to)
         emit({"report": path}, as_json, f"report: {path}")

@@ -46,11 +46,14 @@ def ingest(
     from orature.core.errors import ConfigError
     from orature.flow.ref import Resources
     from orature.flow.run import Run
-    from orature.flow.store import open_store
+    from orature.flow.store import open_store, refuse_foreign
     from orature.stages.ingest import ingest_stage
 
     if max_seconds <= 0 or not 0 <= reject_limit <= 1:
-        raise ConfigError("--max-seconds must be above 0 and --reject-limit between 0 and 1")
+        raise ConfigError(
+            "--max-seconds must be above 0 and --reject-limit between 0 and 1",
+            next_step="leave them out for the defaults, 120 and 0.5",
+        )
     limits = {"max_seconds": max_seconds, "reject_limit": reject_limit}
     stage = ingest_stage(source, format=format, language=lang, **limits)
     home = open_store(store)
@@ -59,6 +62,7 @@ def ingest(
         data = {"source": str(source), "format": stage.format, "to": str(to), "ingest": run.planned(stage)}
         emit(data, as_json, f"{source} is read as {stage.format}; ingest: {data['ingest']}")
         return
+    refuse_foreign(to)
     ref = run.do(stage, on=Resources(workers=workers))
     home.publish(ref, to)
     info = home.info(ref.key)

@@ -48,7 +48,9 @@ def command_line() -> str:
 
 def resources_of(device: str, threads: int | None, as_json: bool) -> Resources:
     from orature.flow import Resources
+    from orature.train.devices import prepare_device
 
+    prepare_device(device, threads)
     return Resources(device=device, threads=threads, progress=not as_json)
 
 
@@ -70,7 +72,7 @@ def up(
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """From a corpus to a measured recogniser: read, check, split, train, score once on test, report."""
+    """Make a measured recogniser from a corpus: read, check, split, train, score once on test, report."""
     from orature.recipes.settings import parse_assignments, read_settings
     from orature.recipes.up import UpOptions, plan, run_up
 
@@ -81,13 +83,13 @@ def up(
     home = Path(str(given["store"])) if given.get("store") else None
     options = UpOptions(
         format=str(given.get("format", "auto")),
-        language=given.get("lang"),
+        language=None if given.get("lang") is None else str(given["lang"]),
         scale=given.get("scale", "dev"),
-        seed=int(given.get("seed", 1)),
+        seed=_whole(given, "seed") or 0 if "seed" in given else 1,
         split=_table(given, "split"),
         train=_table(given, "train"),
     )
-    on = resources_of(str(given.get("device", "auto")), given.get("threads"), as_json)
+    on = resources_of(str(given.get("device", "auto")), _whole(given, "threads"), as_json)
     if dry_run:
         emit(plan(source, to, options, home, on), as_json)
         return
@@ -113,7 +115,19 @@ def _table(given: dict[str, Any], name: str) -> dict[str, Any]:
 
     value = given.get(name) or {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{name!r} must hold options of its own, as in `{name}: {{updates: 500}}`")
+        example = "{updates: 500}" if name == "train" else "{strategy: random}"
+        raise ConfigError(f"{name!r} must hold options of its own", next_step=f"write it as in `{name}: {example}`")
+    return value
+
+
+def _whole(given: dict[str, Any], name: str) -> int | None:
+    from orature.core.errors import ConfigError
+
+    value = given.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ConfigError(
+            f"option {name!r} must be a whole number (given: {value!r})", next_step=f"write it as `{name}: 1`"
+        )
     return value
 
 
@@ -164,17 +178,23 @@ def train(
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Trains a recogniser from nothing on the train split; its checkpoint is chosen on dev."""
+    """Train a recogniser from nothing on the train split; its checkpoint is chosen on dev."""
     from orature.flow import Run, open_store
+    from orature.flow.store import refuse_foreign
     from orature.recipes.settings import parse_assignments
     from orature.recipes.up import UpOptions, cost, split_stage, train_stage
     from orature.stages.inputs import corpus_ref
 
-    options = UpOptions(scale=scale or "dev", seed=seed or 1, train=parse_assignments(assign or []))  # type: ignore[arg-type]
+    options = UpOptions(scale=scale or "dev", seed=1 if seed is None else seed, train=parse_assignments(assign or []))  # type: ignore[arg-type]
     home = open_store(store)
     run = Run(home, recipe="train", command=command_line())
     on = resources_of(device, threads, as_json)
-    ready = run.do(split_stage(corpus_ref(corpus), options), on=on)
+    split = split_stage(corpus_ref(corpus), options)
+    if dry_run and run.planned(split) == "todo":
+        emit({"split": "todo", "train": "todo", "cost": "known once the corpus has been split"}, as_json)
+        return
+    refuse_foreign(to)
+    ready = run.do(split, on=on)
     stage = train_stage(run, ready, options, name=corpus.name)
     if dry_run:
         planned = {
@@ -202,7 +222,7 @@ def evaluate(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Decodes a split and scores it: WER and CER with intervals, slices, worst utterances, report.html."""
+    """Decode a split and score it: WER and CER with intervals, slices, worst utterances, report.html."""
     from orature.recipes.score import score_model
 
     to = to or Path(f"{model.name}-{split}-scores")

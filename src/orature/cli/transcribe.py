@@ -45,11 +45,12 @@ def transcribe(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: one a core).")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes down what is said in recordings, with word times; long ones are decoded in overlapping windows.
+    """Write down what is said in recordings, with word times; long ones are decoded in overlapping windows.
 
     A recording that cannot be used is named with its reason, the others are still done, and the exit code is 2.
     """
     from orature.core.errors import ConfigError
+    from orature.core.files import refuse_unwritable
     from orature.data.transcripts import FORMATS
     from orature.engines.scratch_ctc import ScratchCtc
     from orature.train.devices import prepare_device
@@ -57,23 +58,25 @@ def transcribe(
     kind = "json" if as_json else kind
     if kind not in FORMATS:
         raise ConfigError(f"there is no transcript format {kind!r}", next_step=f"choose one of {', '.join(FORMATS)}")
+    if to is not None:
+        refuse_unwritable(to)
     recogniser = ScratchCtc.load(model, prepare_device(device, threads))
-    done: list[Transcript] = []
+    done: list[Transcript | str] = []
     refused = 0
     names = _output_names(files, kind)
     for path in files:
         outcome = _one(recogniser, path)
+        done.append(outcome)
         if isinstance(outcome, str):
             refused += 1
             complain(outcome)
             continue
-        done.append(outcome)
         if to is not None:
             _write(to / names[path], outcome, kind)
         elif not as_json:
             _print(outcome, kind, several=len(files) > 1)
     if as_json and to is None:
-        emit(_documents(done), True)
+        emit(_documents(files, done), True)
     if refused:
         complain(f"{refused} of {len(files)} recordings could not be transcribed")
         raise typer.Exit(2)
@@ -123,7 +126,11 @@ def _write(path: Path, transcript: Transcript, kind: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, transcript, kind)
     except OSError as error:
-        raise WorkFailed(f"the transcript cannot be written: {error.strerror or error}", where=str(path)) from error
+        raise WorkFailed(
+            f"the transcript cannot be written: {error.strerror or error}",
+            where=str(path),
+            next_step="name another folder with --to",
+        ) from error
 
 
 def _print(transcript: Transcript, kind: str, *, several: bool) -> None:
@@ -136,8 +143,12 @@ def _print(transcript: Transcript, kind: str, *, several: bool) -> None:
     print(f"{prefix}{text}", flush=True)
 
 
-def _documents(done: list[Transcript]) -> Any:
+def _documents(files: list[Path], done: list[Transcript | str]) -> Any:
+    """One document for one recording, a list for several; a refused recording has `error` instead of text."""
     from orature.data.transcripts import as_dict
 
-    documents = [as_dict(transcript) for transcript in done]
+    documents = [
+        {"file": str(path), "error": outcome} if isinstance(outcome, str) else as_dict(outcome)
+        for path, outcome in zip(files, done, strict=True)
+    ]
     return documents[0] if len(documents) == 1 else documents

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orature.core.errors import StoreError
+from orature.core.errors import ConfigError, StoreError
 from orature.core.faults import write_point
 from orature.core.identity import canonical_json
 
@@ -114,8 +114,11 @@ def clear_parts(folder: Path) -> None:
         folders[:] = [name for name in folders if not name.startswith(PART)]
 
 
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+
+
 class full_disk_explained:
-    """Context: a full disk or quota below `where` becomes a StoreError that says how to go on."""
+    """Context: a full disk or quota, or a folder `where` that cannot be written, becomes a StoreError with advice."""
 
     def __init__(self, where: Path) -> None:
         self.where = where
@@ -132,3 +135,25 @@ class full_disk_explained:
                 where=str(self.where),
                 next_step="free some space (`orature store gc` helps), then run the same command again to go on",
             ) from error
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE and _concerns(error.filename, self.where):
+            raise StoreError(
+                f"nothing can be written there: {os.strerror(error.errno)}",
+                where=str(self.where),
+                next_step="name a folder that you may write to, or mend its permissions",
+            ) from error
+
+
+def _concerns(name: object, where: Path) -> bool:
+    """Is the file `name` below the folder `where`, or where that folder would have to be?"""
+    if not isinstance(name, str | bytes):
+        return False
+    path, place = Path(os.fsdecode(name)).absolute(), where.absolute()
+    return path.is_relative_to(place) or place.is_relative_to(path)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """ConfigError when `folder` is, or would lie below, a file or a folder that may not be written: ask before work."""
+    place = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
+    why = "is a file" if not place.is_dir() else "" if os.access(place, os.W_OK) else "may not be written"
+    if why:
+        raise ConfigError(f"{place} {why}", where=str(folder), next_step="name another folder to write to")

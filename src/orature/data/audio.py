@@ -115,7 +115,7 @@ def decode(data: bytes | Path, name: str = "", *, segment: Segment = _WHOLE, lim
 
 
 def _trouble(reason: str, what: str, name: str, next_step: str = "") -> AudioError:
-    return AudioError(what, where=name, next_step=next_step or "record it again or leave the row out", reason=reason)
+    return AudioError(what, where=name, next_step=next_step or "record it again, or leave it out", reason=reason)
 
 
 def _head(data: bytes | Path, name: str) -> bytes:
@@ -126,7 +126,7 @@ def _head(data: bytes | Path, name: str) -> bytes:
             with data.open("rb") as stream:
                 head = stream.read(16)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise _trouble("audio-missing", "there is no such file", name) from error
+            raise _trouble("audio-missing", "there is no such file", name, "check its name and folder") from error
         except (OSError, ValueError) as error:
             raise _trouble("audio-unreadable", f"the file cannot be opened ({error})", name) from error
     if not head:

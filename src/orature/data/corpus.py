@@ -38,6 +38,7 @@ UNASSIGNED = "unassigned"
 """Name under which rows with `split` None (labelled, in no split yet) are counted and asked for."""
 _AGAIN = "make the corpus again with: orature ingest SOURCE --to CORPUS"
 _BUFFER = 1 << 20
+_NEEDED = ("digest", "utterances", "hours", "splits", "languages", "fingerprints")
 
 
 def id_hash(text: str) -> int:
@@ -122,6 +123,9 @@ class Corpus:
             raise CorpusError(f"corpus format {found!r} is not {FORMAT}", where=str(folder), next_step=_AGAIN)
         if not (folder / CUTS).is_file():
             raise CorpusError(f"this corpus has lost its {CUTS}", where=str(folder), next_step=_AGAIN)
+        missing = [name for name in _NEEDED if name not in summary]
+        if missing:
+            raise CorpusError(f"corpus.json lacks {', '.join(missing)}", where=str(folder), next_step=_AGAIN)
         return cls(folder, summary)
 
     def __iter__(self) -> Iterator[Utterance]:

@@ -72,11 +72,16 @@ class Characters:
             table = json.loads(path.read_text(encoding="utf-8"))
             ordered = sorted(table, key=lambda token: int(table[token]))
         except (OSError, ValueError, TypeError) as error:
-            raise ModelError(f"the vocabulary cannot be read: {error}", where=str(path)) from error
+            raise ModelError(
+                f"the vocabulary cannot be read: {error}",
+                where=str(path),
+                next_step="copy the whole model folder again",
+            ) from error
         if ordered[:2] != [_BLANK_TOKEN, _UNKNOWN_TOKEN] or [table[t] for t in ordered] != list(range(len(ordered))):
             raise ModelError(
                 "the vocabulary must number its tokens 0, 1, 2 ... and begin with <pad> (the CTC blank) and <unk>",
                 where=str(path),
+                next_step="copy the whole model folder again",
             )
         return cls(tuple(_from_disk(token) for token in ordered[2:]))
 

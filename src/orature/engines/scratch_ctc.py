@@ -34,6 +34,7 @@ from orature.engines.protocol import Samples
 WINDOW_S = 30.0
 OVERLAP_S = 6.0
 BATCH_S = 240.0
+_WHOLE_FOLDER = "copy the whole model folder again, or make it anew with `orature train`"
 
 
 class ScratchCtc:
@@ -66,21 +67,24 @@ class ScratchCtc:
         try:
             weights = load_file(weights_file)
         except (OSError, SafetensorError) as error:
-            raise ModelError(f"the weights cannot be read: {error}", where=str(weights_file)) from error
+            raise ModelError(
+                f"the weights cannot be read: {error}", where=str(weights_file), next_step=_WHOLE_FOLDER
+            ) from error
         model = ConformerCtc(config)
         try:
             model.load_state_dict({name: value.float() for name, value in weights.items()})
         except RuntimeError as error:
             raise ModelError(
-                "the weights do not fit config.json", where=str(folder), next_step="was one of the files replaced?"
+                "the weights do not fit config.json", where=str(folder), next_step=_WHOLE_FOLDER
             ) from error
         characters = Characters.load(folder / "vocab.json")
         if len(characters) != config.vocabulary:
             raise ModelError(
-                f"vocab.json holds {len(characters)} tokens, config.json says {config.vocabulary}", where=str(folder)
+                f"vocab.json holds {len(characters)} tokens, config.json says {config.vocabulary}",
+                where=str(folder),
+                next_step=_WHOLE_FOLDER,
             )
-        facts_file = folder / "orature.json"
-        facts = json.loads(facts_file.read_text(encoding="utf-8")) if facts_file.is_file() else {}
+        facts = _read_facts(folder / "orature.json")
         facts.setdefault("revision", digest_file(weights_file)[:16])
         return cls(model, characters, facts, device)
 
@@ -174,6 +178,19 @@ class ScratchCtc:
         return [log[:count] for log, count in zip(log_BTV, frames_B.tolist(), strict=True)]
 
 
+def _read_facts(path: Path) -> dict[str, str]:
+    """Name, languages and licence of a model folder; {} where it has no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the facts cannot be read: {error}", where=str(path), next_step=_WHOLE_FOLDER) from error
+    if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
+        raise ModelError("the facts must be names with texts", where=str(path), next_step=_WHOLE_FOLDER)
+    return facts
+
+
 def read_config(folder: Path) -> ConformerConfig:
     """`config.json` of a model folder; raises `ModelError` when it is missing or of another family."""
     path = folder / "config.json"
@@ -185,6 +202,8 @@ def read_config(folder: Path) -> ConformerConfig:
             where=str(folder),
             next_step="name a model folder made by `orature train`",
         ) from error
+    if not isinstance(raw, dict):
+        raise ModelError("config.json holds no names with values", where=str(path), next_step=_WHOLE_FOLDER)
     raw.pop("architectures", None)
     if raw.get("model_type") != "orature-conformer-ctc":
         raise ModelError(
@@ -195,7 +214,12 @@ def read_config(folder: Path) -> ConformerConfig:
     try:
         return ConformerConfig(**raw)
     except ValidationError as error:
-        raise ModelError(f"config.json does not describe a model: {error}", where=str(path)) from error
+        first = error.errors()[0]
+        raise ModelError(
+            f"config.json does not describe a model: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            where=str(path),
+            next_step=_WHOLE_FOLDER,
+        ) from error
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from orature.core.errors import BadInput, ConfigError, StoreError
-from orature.core.files import PART, full_disk_explained, part_path, remove, replace
+from orature.core.files import PART, full_disk_explained, part_path, refuse_unwritable, remove, replace
 from orature.flow.artefact import INFO_NAME, MEND, ArtefactInfo, find_problems, read_info, walk_files
 from orature.flow.ref import EXTERNAL, Ref
 
@@ -176,9 +176,9 @@ class Store:
         StoreError when `to` holds anything but an earlier publication.
         """
         to = to.absolute()
-        _refuse_foreign(to)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with self.lock("store"), full_disk_explained(to):
+        refuse_foreign(to)
+        with full_disk_explained(to), self.lock("store"):
+            to.parent.mkdir(parents=True, exist_ok=True)
             for left in to.parent.glob(f"{PART}*-{to.name}"):
                 remove(left)
             part = part_path(to)
@@ -199,8 +199,9 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _refuse_foreign(to: Path) -> None:
-    """`to` may be absent, empty, or exactly what `publish` once wrote."""
+def refuse_foreign(to: Path) -> None:
+    """`to` may be absent, empty, or exactly what `publish` once wrote; else StoreError. Ask before long work."""
+    refuse_unwritable(to.parent)
     if not to.exists() or (to.is_dir() and not any(to.iterdir())):
         return
     names = set(walk_files(to)) if to.is_dir() else set()
@@ -222,7 +223,7 @@ def open_store(path: Path | None = None, *, must_exist: bool = False) -> Store:
     if (root / HOME).is_dir():
         root = root / HOME
     if root.exists() and not root.is_dir():
-        raise ConfigError(f"the store {root} is not a folder")
+        raise ConfigError(f"the store {root} is not a folder", next_step="name a folder with --store")
     if must_exist and not root.is_dir():
         raise ConfigError(f"there is no store at {root}", next_step="name it with --store, or set ORATURE_STORE")
     return Store(root)

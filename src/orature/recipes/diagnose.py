@@ -78,7 +78,7 @@ def open_patient(folder: Path, device: str = "cpu") -> Patient | Finding:
             "model",
             "problem",
             f"cannot be loaded: {error.what}",
-            error.next_step or "publish it again: run the command again that made it, or copy the whole folder",
+            error.next_step,
         )
     training = _training(folder / "training.json")
     try:

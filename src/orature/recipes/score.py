@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orature.core.errors import CorpusError
+from orature.core.files import refuse_unwritable
 from orature.data.corpus import Corpus
 from orature.flow import Resources, Run, open_store
 from orature.stages.evaluate import Circumstances, Evaluate, Extras, lineage_rows, publish_results
@@ -32,9 +33,15 @@ def score_model(
 ) -> dict[str, Any]:
     """The whole score file; raises ModelError, CorpusError or ConfigError for what cannot be scored."""
     get(normaliser or NORMALISER)
+    refuse_unwritable(to)
     rows = Corpus.open(corpus).split(split)
     if not len(rows):
-        raise CorpusError(f"the corpus has no utterances in split {split!r}", where=str(corpus))
+        known = ", ".join(Corpus.open(corpus).summary()["splits"])
+        raise CorpusError(
+            f"the corpus has no utterances in split {split!r}",
+            where=str(corpus),
+            next_step=f"choose one of {known}, or make splits with `orature split`",
+        )
     home = open_store(store)
     run = Run(home, recipe="evaluate", command=command)
     inputs = {"model": model_ref(model), "corpus": corpus_ref(corpus)}

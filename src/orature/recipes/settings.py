@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from orature.core.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
+_YAML = "give a UTF-8 file of `name: value` lines, such as `scale: dev`"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -42,11 +43,17 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         for part in path:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
-                raise ConfigError(f"{name!r} sets a part of something that is itself set to a value")
+                raise ConfigError(
+                    f"{name!r} sets a part of something that is itself set to a value",
+                    next_step="leave one of the two out",
+                )
         try:
             place[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"the value of {name!r} cannot be read: {value!r}") from error
+            raise ConfigError(
+                f"the value of {name!r} cannot be read: {value!r}",
+                next_step="write it as in YAML: a number, a word, or [1, 2]; quote it for the shell",
+            ) from error
     return tree
 
 
@@ -68,7 +75,10 @@ def override(config: M, values: Mapping[str, Any], where: str = "") -> M:
     except ValidationError as error:
         first = error.errors()[0]
         place = where + ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"option {place!r}: {first['msg']} (given: {first['input']!r})") from error
+        raise ConfigError(
+            f"option {place!r}: {first['msg']} (given: {first['input']!r})",
+            next_step="leave it out for the default; --dry-run shows all options with their values",
+        ) from error
 
 
 def read_settings(path: Path, known: Collection[str]) -> dict[str, Any]:
@@ -76,13 +86,14 @@ def read_settings(path: Path, known: Collection[str]) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the file of options cannot be read: {error}", where=str(path)) from error
+        raise ConfigError(f"the file of options cannot be read: {error}", where=str(path), next_step=_YAML) from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"this is not YAML: {error}", where=str(path)) from error
+        said = " ".join(str(error).split())
+        raise ConfigError(f"this is not YAML: {said}", where=str(path), next_step=_YAML) from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise ConfigError("the file must hold options as `name: value` lines", where=str(path))
+        raise ConfigError("the file holds no options", where=str(path), next_step=_YAML)
     for name in loaded:
         if name not in known:
             raise ConfigError(f"there is no option {name!r}", where=str(path), next_step=nearest(str(name), known))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from orature.core.errors import ConfigError
-from orature.core.files import write_json
+from orature.core.files import refuse_unwritable, write_json
 from orature.core.progress import clock, say
 from orature.data.corpus import Corpus
 from orature.flow import Ref, Resources, Run, Stage, Store, open_store
@@ -36,6 +36,8 @@ from orature.train.probe import training_speed
 STORE = ".orature"
 REPORT = "report.json"
 SCALES = ("smoke", "dev", "full")
+_ANY = Ref(key="external", stage="corpus", digest="0" * 64)
+"""Stands for a corpus while options are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,13 @@ class UpOptions:
     seed: int = 1
     split: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Wrong options are refused before a corpus is read, which can take long."""
+        if self.scale not in SCALES:
+            raise ConfigError(f"there is no scale {self.scale!r}", next_step="choose smoke, dev or full")
+        override(MakeSplits(corpus=_ANY), self.split, "split.")
+        override(TrainConfig(), self.train, "train.")
 
 
 def up(
@@ -90,7 +99,7 @@ def run_up(
     command: str = "",
 ) -> UpResult:
     """Runs the whole way; raises the errors of its stages, each of which says what to do next."""
-    _check_scale(options.scale)
+    refuse_unwritable(to)
     home = open_store(store or to / STORE)
     run = Run(home, recipe="up", command=command or f"orature up {source} --to {to} --scale {options.scale}")
     on = resources or Resources()
@@ -117,11 +126,6 @@ def run_up(
         say(f"everything was done before; the report is {to / 'report.html'}")
     score = json.loads((to / REPORT).read_text(encoding="utf-8"))
     return UpResult(report=to / "report.html", model=to / "model", score=score, fresh=fresh)
-
-
-def _check_scale(scale: str) -> None:
-    if scale not in SCALES:
-        raise ConfigError(f"there is no scale {scale!r}", next_step="choose smoke, dev or full")
 
 
 def split_stage(corpus: Ref, options: UpOptions) -> MakeSplits:
@@ -153,7 +157,6 @@ def plan(
     source: Path, to: Path, options: UpOptions, store: Path | None = None, on: Resources | None = None
 ) -> dict[str, Any]:
     """What `up` would do, as far as it can be known without doing it (`--dry-run`)."""
-    _check_scale(options.scale)
     home = open_store(store or to / STORE)
     run = Run(home, recipe="up", command="")
     steps: list[dict[str, Any]] = []

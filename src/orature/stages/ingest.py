@@ -32,6 +32,7 @@ from orature.data.tree import Tree, open_tree
 from orature.flow.context import StageContext
 from orature.flow.ref import Ref
 from orature.flow.stage import Stage
+from orature.text.language import canonical_tag
 
 CLIPS_PER_SHARD = 128
 BYTES_PER_SHARD = 48 << 20
@@ -108,10 +109,13 @@ def _first_reject(path: Path, reason: str) -> str:
 def ingest_stage(source: Path, *, format: str = "auto", language: str | None = None, **options: Any) -> Ingest:
     """The stage for `source`, after a look at it: CorpusError or ArchiveError for what is no corpus.
 
+    ConfigError for a `language` that is no BCP-47 tag.
+
     The format is decided here, and the content digest of the source taken (each file is read once). `options` are
     further fields of Ingest.
     """
     source = Path(source)
+    language = None if language is None else canonical_tag(language)
     reader = make_reader(format) if format != "auto" else None
     tree = open_tree(source)
     reader = reader or choose(tree)

@@ -43,7 +43,11 @@ class CommonVoice:
     def read(self, tree: Tree, seen: Seen) -> Iterator[Draft | Reject]:
         bases = _bases(tree)
         if not bases:
-            raise CorpusError("there is no folder with clips/ and validated.tsv in it", where=str(tree.path))
+            raise CorpusError(
+                "there is no folder with clips/ and validated.tsv in it",
+                where=str(tree.path),
+                next_step="give the release as it was downloaded, or leave --format out",
+            )
         refused: set[str] = set()
         rows = (draft for base in bases for draft in _Language(tree, base, seen, refused).drafts())
         return attach(tree, rows, seen, strays=True, refused=refused)
