@@ -15,6 +15,7 @@ import pytest
 from surface import NAMES, OPTIONS, ROOT, command_options, commands, public_names
 
 _CHANGED = "if that is meant: `make snapshot`, check the difference in, and say so in CHANGELOG.md"
+_NO_VERBS = frozenset(
 _HEAVY = ("torch", "numpy", "lhotse", "transformers", "accelerate", "pydantic", "soundfile", "rich", "yaml", "jiwer")
 
 
@@ -68,3 +69,26 @@ def test_help_takes_less_than_three_tenths_of_a_second() -> None:
         if best_s < 0.3:
             break
     assert best_s < 0.3, f"best of nine starts took {best_s:.2f} s"
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), list(commands()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_help_speaks_in_the_imperative(name: str, command: object) -> None:
+    assert in_imperative(command.help or ""), f"{name}: begin as in 'Read a corpus', 'Train a recogniser'"  # type: ignore[attr-defined]
+
+
+def in_imperative(sentence: str) -> bool:
+    """A bare verb first: not "Reads", not "From ...", not "The ..."."""
+    first = sentence.split()[0].rstrip(",:")
+    return first.isalpha() and first[0].isupper() and first.lower() not in _NO_VERBS and not re.search("[^s]s$", first)
+
+
+_NO_VERBS = frozenset(
+    "a an and as at by for from how if in is it of on or the this to what when where which with".split()
+)
+
+
+def test_a_planted_mood_is_seen() -> None:
+    assert not in_imperative("Reads a corpus") and not in_imperative("From a corpus to a model")
+    assert in_imperative("Read a corpus") and in_imperative("Process rows")

@@ -55,9 +55,9 @@ def transcribe(
     from orature.engines.scratch_ctc import ScratchCtc
     from orature.train.devices import prepare_device
 
-    kind = "json" if as_json else kind
     if kind not in FORMATS:
         raise ConfigError(f"there is no transcript format {kind!r}", next_step=f"choose one of {', '.join(FORMATS)}")
+    kind = "json" if as_json else kind
     if to is not None:
         refuse_unwritable(to)
     recogniser = ScratchCtc.load(model, prepare_device(device, threads))
