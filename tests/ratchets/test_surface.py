@@ -16,6 +16,8 @@ from surface import NAMES, OPTIONS, ROOT, command_options, commands, public_name
 
 _CHANGED = "if that is meant: `make snapshot`, check the difference in, and say so in CHANGELOG.md"
 _NO_VERBS = frozenset(
+    "a an and as at by for from how if in is it of on or the this to what when where which with".split()
+)
 _HEAVY = ("torch", "numpy", "lhotse", "transformers", "accelerate", "pydantic", "soundfile", "rich", "yaml", "jiwer")
 
 
@@ -82,11 +84,6 @@ def in_imperative(sentence: str) -> bool:
     """A bare verb first: not "Reads", not "From ...", not "The ..."."""
     first = sentence.split()[0].rstrip(",:")
     return first.isalpha() and first[0].isupper() and first.lower() not in _NO_VERBS and not re.search("[^s]s$", first)
-
-
-_NO_VERBS = frozenset(
-    "a an and as at by for from how if in is it of on or the this to what when where which with".split()
-)
 
 
 def test_a_planted_mood_is_seen() -> None:
