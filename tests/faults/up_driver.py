@@ -1,0 +1,83 @@
+"""Runs `orature up` again and again in forked children and kills them: torch is loaded once, not at every start.
+
+usage: python up_driver.py SOURCE OUT KILLS SEED -- OPTIONS ...
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import orature.recipes.up  # noqa: F401  (loaded before the forks)
+from orature.cli.main import main
+from orature.flow import Store
+
+
+def start(arguments: list[str]) -> int:
+    """The process id of a child that runs the command."""
+    child = os.fork()
+    if child:
+        return child
+    os.setsid()
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    status = 1
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    finally:
+        os._exit(status)
+
+
+def status_after(child: int, seconds: float) -> int | None:
+    """Exit status of the child, or None where it still runs after `seconds`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    return None
+
+
+def forget(folder: Path) -> None:
+    """A run that came to its end begins anew, so that the kills fall into work."""
+    store = Store(folder / ".orature")
+    keys = store.keys()
+    for key in keys:
+        store.drop(key)
+
+
+def run() -> int:
+    source, out, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    options = sys.argv[6:]
+    began = time.monotonic()
+    calm = status_after(start(["up", source, "--to", str(out / "calm"), *options]), 600)
+    whole_s = time.monotonic() - began
+    if calm != 0:
+        return 2
+    draw = random.Random(seed)
+    killed = 0
+    while killed < kills:
+        child = start(["up", source, "--to", str(out / "shaken"), *options])
+        status = status_after(child, draw.uniform(0.03, 0.9) * whole_s)
+        if status is None:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            killed += 1
+        elif status == 0:
+            forget(out / "shaken")
+        else:
+            return 3
+    print(f"killed {killed} times")
+    return 0 if status_after(start(["up", source, "--to", str(out / "shaken"), *options]), 600) == 0 else 4
+
+
+if __name__ == "__main__":
+    sys.exit(run())
