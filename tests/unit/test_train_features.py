@@ -58,10 +58,11 @@ def test_mask_spans_mask_exactly_the_spans() -> None:
     assert masked[0, 4:, 1:].sum() == 6 * 7
 
 
+@pytest.mark.parametrize("normalisation", ["mean-variance", "mean"])
 @pytest.mark.parametrize("subsampling", [2, 4])
-def test_padded_batch_equals_single(subsampling: int) -> None:
+def test_padded_batch_equals_single(subsampling: int, normalisation: str) -> None:
     torch.manual_seed(0)
-    config = ConformerConfig.of_size("micro", vocabulary=11, subsampling=subsampling)  # type: ignore[arg-type]
+    config = ConformerConfig.of_size("micro", vocabulary=11, subsampling=subsampling, normalisation=normalisation)
     model = ConformerCtc(config).eval()
     recordings = [torch.from_numpy(chirp(s, n)) for n, s in enumerate((0.21, 0.9, 1.7, 0.433))]
     lengths = torch.tensor([len(r) for r in recordings])

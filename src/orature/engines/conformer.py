@@ -15,14 +15,14 @@ Example::
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orature.engines.features import LogMel, mask_spans, normalise
+from orature.engines.features import LogMel, Normalisation, mask_spans, normalise
 
 Size = Literal["micro", "tiny", "small", "base"]
 
@@ -40,6 +40,7 @@ class ConformerConfig(BaseModel, frozen=True, extra="forbid"):
     model_type: Literal["orature-conformer-ctc"] = "orature-conformer-ctc"
     vocabulary: int
     mels: int = 80
+    normalisation: Normalisation = "mean-variance"
     subsampling: Literal[2, 4] = 4
     front_channels: int = 32
     width: int = 144
@@ -50,11 +51,9 @@ class ConformerConfig(BaseModel, frozen=True, extra="forbid"):
     dropout: float = 0.1
 
     @classmethod
-    def of_size(
-        cls, size: Size, *, vocabulary: int, subsampling: Literal[2, 4] = 4, dropout: float = 0.1
-    ) -> ConformerConfig:
+    def of_size(cls, size: Size, *, vocabulary: int, **fields: Any) -> ConformerConfig:
         """The named size: micro about 0.7 M parameters (tests), tiny 2.5 M, small 13 M, base 75 M."""
-        return cls(vocabulary=vocabulary, subsampling=subsampling, dropout=dropout, **_SIZES[size])
+        return cls(vocabulary=vocabulary, **_SIZES[size], **fields)
 
 
 class Front(nn.Module):
@@ -200,7 +199,7 @@ class ConformerCtc(nn.Module):
     def features(self, samples_BS: Tensor, lengths_B: Tensor, warps_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Normalised log-mel features (B, T, M) and frame counts (B,)."""
         features_BTM, frames_B = self.log_mel(samples_BS, lengths_B, warps_B)
-        return normalise(features_BTM, frames_B), frames_B
+        return normalise(features_BTM, frames_B, self.config.normalisation), frames_B
 
     def encode(self, features_BTM: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
         """Features to hidden states (B, T, D) and their frame counts."""

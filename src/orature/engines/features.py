@@ -15,6 +15,7 @@ Example::
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,9 @@ FRAME = 400
 HOP = 160
 FFT = 512
 FLOOR = 1.0e-10
+TYPICAL_DEVIATION = 3.0
+"""Standard deviation of a log-mel bin over an utterance of speech, roughly."""
+Normalisation = Literal["mean-variance", "mean"]
 WARPS = tuple(round(0.76 + 0.02 * step, 2) for step in range(25))
 """Warp factors for which a filterbank is kept: 0.76 (a longer vocal tract) to 1.24, 1.0 in the middle."""
 UNWARPED = WARPS.index(1.0)
@@ -97,13 +101,19 @@ class LogMel(nn.Module):
         return torch.log(energies_BTM.clamp(min=FLOOR)), counts_B
 
 
-def normalise(features_BTM: Tensor, frames_B: Tensor) -> Tensor:
-    """Each utterance to mean 0 and variance 1 a mel bin over its own frames; padding becomes 0."""
+def normalise(features_BTM: Tensor, frames_B: Tensor, how: Normalisation = "mean-variance") -> Tensor:
+    """Each utterance to mean 0 a mel bin over its own frames; padding becomes 0.
+
+    "mean-variance" also brings each bin to variance 1. "mean" divides by a constant instead, because the variance of a
+    bin over half a second says more about the word than about the channel.
+    """
     mask_BT1 = (torch.arange(features_BTM.shape[1], device=features_BTM.device) < frames_B[:, None])[..., None]
     count_B11 = frames_B.clamp(min=1)[:, None, None]
     features_BTM = features_BTM.masked_fill(~mask_BT1, 0.0)
     mean_B1M = features_BTM.sum(dim=1, keepdim=True) / count_B11
     centred_BTM = (features_BTM - mean_B1M).masked_fill(~mask_BT1, 0.0)
+    if how == "mean":
+        return centred_BTM / TYPICAL_DEVIATION
     deviation_B1M = (centred_BTM.square().sum(dim=1, keepdim=True) / count_B11).sqrt()
     return centred_BTM / (deviation_B1M + 0.1)
 

@@ -95,7 +95,7 @@ class ScratchCtc:
             "sampling_rate": RATE_HZ,
             "hop_length": 160,
             "win_length": 400,
-            "normalisation": "per utterance and mel bin",
+            "normalisation": f"{self.model.config.normalisation} of each utterance and mel bin",
         }
         config = {**self.model.config.model_dump(), "architectures": ["ConformerCtc"]}
         return {

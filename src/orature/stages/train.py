@@ -61,7 +61,7 @@ class Train(Stage):
     """
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     corpus: Ref
     config: TrainConfig
     model_name: str = ""
@@ -81,6 +81,7 @@ class Train(Stage):
             self.config.size,
             vocabulary=len(material.characters),
             subsampling=feasible.subsampling,
+            normalisation=self.config.normalisation,
             dropout=self.config.dropout,
         )
         found = self._guard(ctx, material, train, config, device)

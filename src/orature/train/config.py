@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from orature.engines.conformer import Size
+from orature.engines.features import Normalisation
 
 Scale = Literal["smoke", "dev", "full"]
 _SHORT_S = 1.5
@@ -43,6 +44,8 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
     size: Size = "tiny"
     subsampling: Literal["auto", 2, 4] = "auto"
+    normalisation: Normalisation = "mean-variance"
+    """Of the features, an utterance at a time; see `orature.engines.features.normalise`."""
     dropout: float = 0.1
     case: Literal["keep", "lower"] = "lower"
     punctuation: Literal["keep", "strip"] = "strip"
@@ -74,8 +77,15 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
         """
         config = cls()
         if mean_s < _SHORT_S:
-            strong = AugmentConfig(speeds=(0.8, 0.9, 1.0, 1.1, 1.2), warp=0.2, time_masks=2, join_probability=0.5)
-            config = cls(batch_seconds=40.0, augment=strong, dropout=0.2, updates=1600)
+            strong = AugmentConfig(
+                speeds=(0.8, 0.9, 1.0, 1.1, 1.2),
+                warp=0.24,
+                noise_probability=0.8,
+                snr_db=(0.0, 35.0),
+                time_masks=2,
+                join_probability=0.5,
+            )
+            config = cls(batch_seconds=40.0, augment=strong, dropout=0.2, updates=1600, normalisation="mean")
         if scale == "smoke":
             return config.model_copy(update={"updates": 400, "evaluate_every": 80})
         if scale == "dev":
