@@ -9,11 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orature.api import check, compare, ingest, report, split, transcribe, up
+    from orature.api import check, compare, doctor, ingest, report, split, transcribe, up
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "check", "compare", "evaluate", "ingest", "report", "split", "train", "transcribe", "up"]
+__all__ = [
+    "__version__",
+    "check",
+    "compare",
+    "doctor",
+    "evaluate",
+    "ingest",
+    "report",
+    "split",
+    "train",
+    "transcribe",
+    "up",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orature.core.finding import Finding
 from orature.core.types import Hypothesis, Refusal
 from orature.data.audio import Limits, decode
 from orature.data.corpus import Corpus
@@ -25,6 +26,7 @@ from orature.engines.scratch_ctc import ScratchCtc
 from orature.evaluate.compare import compare as compare_folders
 from orature.evaluate.folder import open_scored
 from orature.flow import Resources, Run, open_store
+from orature.recipes.diagnose import diagnose
 from orature.recipes.score import score_model
 from orature.recipes.up import UpOptions, UpResult, split_stage, train_stage
 from orature.recipes.up import up as run_up
@@ -119,6 +121,11 @@ def transcribe(model: PathLike, *files: PathLike, device: str = "auto") -> list[
 def report(folder: PathLike, to: PathLike | None = None) -> Path:
     """`orature report`: the page of a scored folder."""
     return report_from_folder(Path(folder), _path(to))
+
+
+def doctor(model: PathLike | None = None, corpus: PathLike | None = None) -> list[Finding]:
+    """`orature doctor`: what is wrong with a model, a corpus, or with the two together."""
+    return list(diagnose(_path(model), _path(corpus)))
 
 
 def _path(value: PathLike | None) -> Path | None:

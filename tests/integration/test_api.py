@@ -28,6 +28,7 @@ def test_each_command_is_a_function(tmp_path: Path) -> None:
     assert orature.compare(tmp_path / "scores", tmp_path / "scores")["wer"]["delta"] == 0
     heard = orature.transcribe(model, folder / "audio" / "test000.wav")
     assert isinstance(heard[0], Hypothesis)
+    assert {finding.level for finding in orature.doctor(model, tmp_path / "splits")} <= {"ok", "note", "problem"}
     assert orature.report(tmp_path / "scores", tmp_path / "page.html").is_file()
 
 
