@@ -77,15 +77,10 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
         """
         config = cls()
         if mean_s < _SHORT_S:
-            strong = AugmentConfig(
-                speeds=(0.8, 0.9, 1.0, 1.1, 1.2),
-                warp=0.24,
-                noise_probability=0.8,
-                snr_db=(0.0, 35.0),
-                time_masks=2,
-                join_probability=0.5,
+            strong = AugmentConfig(speeds=(0.8, 0.9, 1.0, 1.1, 1.2), warp=0.2, time_masks=2, join_probability=0.5)
+            config = cls(
+                batch_seconds=40.0, augment=strong, dropout=0.2, updates=1600, peak_lr=1e-3, normalisation="mean"
             )
-            config = cls(batch_seconds=40.0, augment=strong, dropout=0.2, updates=1600, normalisation="mean")
         if scale == "smoke":
             return config.model_copy(update={"updates": 400, "evaluate_every": 80})
         if scale == "dev":
