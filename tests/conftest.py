@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ _HOW = (
     "the real-speech corpora are not here: set ORATURE_CORPORA to a folder that holds digits_fsdd, speech_commands, "
     "kichwa_killkan ... (CONTRIBUTING.md, section 'Real speech for the tests', says where each comes from)"
 )
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and every program that they start would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
