@@ -61,7 +61,7 @@ class Train(Stage):
     """
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     corpus: Ref
     config: TrainConfig
     model_name: str = ""

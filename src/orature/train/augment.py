@@ -19,9 +19,10 @@ Spans = npt.NDArray[np.int64]
 
 def coloured_noise(count: int, slope: float, rng: np.random.Generator) -> Samples:
     """Noise of unit power whose power falls with frequency as f**-slope (0 white, 1 pink, 2 brown)."""
-    spectrum = np.fft.rfft(rng.standard_normal(count).astype(np.float32))
+    size = 1 << (count - 1).bit_length()  # other lengths, primes above all, are many times slower to transform
+    spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
     hertz = np.arange(1, spectrum.size + 1, dtype=np.float32)
-    noise = np.fft.irfft(spectrum * hertz ** (-slope / 2), n=count).astype(np.float32)
+    noise = np.fft.irfft(spectrum * hertz ** (-slope / 2), n=size)[:count].astype(np.float32)
     power = float(np.sqrt(np.mean(noise**2)))
     return noise / max(power, 1e-9)
 
