@@ -27,7 +27,7 @@ def test_this_machine_is_well() -> None:
 
 def test_plain_text_ends_with_a_verdict() -> None:
     done = CliRunner().invoke(build(), ["doctor"])
-    assert done.stdout.endswith("All is well.\n")
+    assert done.stdout.splitlines()[-1].startswith(("All is well.", "No problems; "))
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def show(findings: list[Finding], as_json: bool) -> None:
     emit(
         {"findings": [asdict(finding) for finding in findings], "problems": problems},
         as_json,
-        "\n".join([*map(_line, findings), _verdict(problems)]),
+        "\n".join([*map(_line, findings), _verdict(problems, sum(finding.level == "note" for finding in findings))]),
     )
     if problems:
         raise typer.Exit(1)
@@ -105,9 +105,11 @@ def _line(finding: Finding) -> str:
     return f"  {_MARK[finding.level]}   {finding.what}: {finding.says}{after}"
 
 
-def _verdict(problems: int) -> str:
+def _verdict(problems: int, notes: int) -> str:
     if problems:
         return f"{problems} problem{'s' if problems > 1 else ''} to solve first."
+    if notes:
+        return f"No problems; {notes} thing{'s' if notes > 1 else ''} to know (marked {_MARK['note']})."
     return "All is well."
 
 
