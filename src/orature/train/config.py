@@ -71,7 +71,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     def for_scale(cls, scale: Scale, *, hours: float, mean_s: float = 5.0) -> TrainConfig:
         """Defaults for `hours` of training speech in utterances of `mean_s` seconds on average.
 
-        smoke: a few minutes on two cores, to see that all works; dev: a quarter of an hour on two cores; full: until
+        smoke: a few minutes on two cores, to see that all works; dev: ten to twenty minutes on two cores; full: until
         it has converged, on a GPU or over night. Isolated words (under 1.5 s on average) are joined in pairs, perturbed
         more strongly and seen more often. Chosen on dev splits, see LOG.md.
         """
