@@ -12,7 +12,6 @@ Example::
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +29,7 @@ from orature.stages.split import MakeSplits, describe, read_splits
 from orature.stages.train import Train
 from orature.stages.transcribe import Transcribe
 from orature.train.config import Scale, TrainConfig
-from orature.train.devices import prepare_device
+from orature.train.devices import prepare_device, usable_cores
 from orature.train.probe import training_speed
 
 STORE = ".orature"
@@ -104,7 +103,7 @@ def run_up(
     run = Run(home, recipe="up", command=command or f"orature up {source} --to {to} --scale {options.scale}")
     on = resources or Resources()
     corpus_name = source.name
-    several = on.model_copy(update={"workers": on.threads or os.cpu_count() or 1})
+    several = on.model_copy(update={"workers": on.threads or usable_cores()})
     corpus = run.do(ingest_stage(source, format=options.format, language=options.language), on=several)
     splits = run.do(split_stage(corpus, options), on=on)
     for line in describe(read_splits(run.path_of(splits))):

@@ -14,12 +14,19 @@ import torch
 from orature.core.errors import ConfigError
 
 
+def usable_cores() -> int:
+    """Cores that this process may use, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def prepare_device(wanted: str, threads: int | None) -> str:
     """ "cpu", "cuda" or "mps" from "auto" or a name; sets the number of CPU threads (None: one a core).
 
     ConfigError when the named device is not there.
     """
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads or usable_cores())
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cpu" or (wanted.startswith("cuda") and torch.cuda.is_available()):
