@@ -8,12 +8,13 @@ from pydantic import ValidationError
 from orature.train.config import TrainConfig
 
 
-def test_isolated_words_are_joined_and_perturbed_more() -> None:
-    words = TrainConfig.for_scale("dev", hours=0.2, mean_s=0.5)
-    sentences = TrainConfig.for_scale("dev", hours=0.2, mean_s=4.0)
-    assert words.augment.join_probability > 0 == sentences.augment.join_probability
-    assert words.augment.warp > sentences.augment.warp
-    assert (words.normalisation, sentences.normalisation) == ("mean", "mean-variance")
+def test_isolated_words_of_few_speakers_are_joined_and_perturbed_more() -> None:
+    few = TrainConfig.for_scale("dev", hours=0.2, mean_s=0.5, speakers=2)
+    many = TrainConfig.for_scale("dev", hours=0.2, mean_s=0.5, speakers=87)
+    sentences = TrainConfig.for_scale("dev", hours=0.2, mean_s=4.0, speakers=2)
+    assert few.augment.join_probability > 0 == many.augment.join_probability == sentences.augment.join_probability
+    assert few.augment.warp > many.augment.warp == sentences.augment.warp
+    assert (few.normalisation, many.normalisation, sentences.normalisation) == ("mean", "mean", "mean-variance")
 
 
 def test_more_work_at_larger_scales_and_more_hours() -> None:

@@ -34,6 +34,8 @@ from orature.train.probe import training_speed
 
 STORE = ".orature"
 REPORT = "report.json"
+UNKNOWN_SPEAKERS = 100
+"""Taken for their number where a corpus does not name its speakers."""
 SCALES = ("smoke", "dev", "full")
 _ANY = Ref(key="external", stage="corpus", digest="0" * 64)
 """Stands for a corpus while options are looked at."""
@@ -136,7 +138,8 @@ def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Trai
     """The training stage with its defaults chosen by scale and by hours of speech, then overridden."""
     summary = Corpus.open(run.path_of(splits)).summary()["splits"].get("train", {"hours": 0.0, "utterances": 0})
     hours, count = float(summary["hours"]), int(summary["utterances"])
-    config = TrainConfig.for_scale(options.scale, hours=hours, mean_s=3600 * hours / max(1, count))
+    speakers = int(summary.get("speakers", 0)) or UNKNOWN_SPEAKERS
+    config = TrainConfig.for_scale(options.scale, hours=hours, mean_s=3600 * hours / max(1, count), speakers=speakers)
     config = override(config.model_copy(update={"seed": options.seed}), options.train, "train.")
     return Train(corpus=splits, config=config, model_name=f"{name}-{config.size}")
 
