@@ -99,6 +99,28 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
+def test_masks_that_begin_later_begin_at_the_same_epoch_after_a_resume(
+    examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    augment = CONFIG.augment.model_copy(update={"masks_from_update": 2, "time_mask_share": 0.5, "mel_mask_bins": 40})
+    config = CONFIG.model_copy(update={"augment": augment})
+    expected, _ = train(examples, tmp_path / "whole", config)
+    monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
+    original = loop.Trainer._update
+
+    def stopping(self: loop.Trainer, batches: list[object]) -> None:
+        if self.progressed.update >= 3:
+            raise PulledThePlug
+        original(self, batches)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop.Trainer, "_update", stopping)
+    with pytest.raises(PulledThePlug):
+        train(examples, tmp_path / "cut", config)
+    monkeypatch.setattr(loop.Trainer, "_update", original)
+    found, _ = train(examples, tmp_path / "cut", config)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
 def test_another_seed_gives_other_weights(examples: list[Example], tmp_path: Path) -> None:
     one, _ = train(examples, tmp_path / "one")
     two, _ = train(examples, tmp_path / "two", CONFIG.model_copy(update={"seed": 2}))

@@ -8,14 +8,12 @@ Example::
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orature.cli.common import DryRunOption, JsonOption, StoreOption, emit, example, run_command
+from orature.cli.common import DryRunOption, JsonOption, StoreOption, command_line, emit, example, run_command
 
 if TYPE_CHECKING:
     from orature.data.doctor import AlphabetReport, Examination
@@ -127,7 +125,7 @@ def split(
     options: dict[str, Any] = {"strategy": strategy, "seed": seed, "dev_share": dev_share, "test_share": test_share}
     stages = [_stage(corpus=source, **options, folds=kfold, fold=fold) for fold in range(max(1, kfold))]
     folders = [to / f"fold-{fold}" for fold in range(kfold)] or [to]
-    run = Run(home, recipe="split", command=shlex.join(["orature", *sys.argv[1:]]))
+    run = Run(home, recipe="split", command=command_line())
     if dry_run:
         planned = {str(folder): run.planned(stage) for folder, stage in zip(folders, stages, strict=True)}
         emit(planned, as_json)

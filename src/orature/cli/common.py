@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -79,6 +80,11 @@ def run_command(function: Callable[P, R]) -> Callable[P, R]:
 def complain(sentence: str) -> None:
     """One message for a person, on standard error."""
     print(f"orature: {sentence}", file=sys.stderr, flush=True)
+
+
+def command_line() -> str:
+    """The command as it was typed, for records."""
+    return shlex.join(["orature", *sys.argv[1:]])
 
 
 def emit(data: Any, as_json: bool, text: str | Callable[[], str] | None = None) -> None:

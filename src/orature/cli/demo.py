@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orature.cli.common import JsonOption, emit, example, run_command
-from orature.cli.train import command_line, rate_lines, resources_of
+from orature.cli.common import JsonOption, command_line, emit, example, run_command
+from orature.cli.train import rate_lines, resources_of
 from orature.core.errors import WorkFailed
 from orature.core.progress import clock
 from orature.core.types import Hypothesis

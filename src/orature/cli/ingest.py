@@ -8,14 +8,12 @@ Example::
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orature.cli.common import DryRunOption, JsonOption, StoreOption, emit, example, run_command
+from orature.cli.common import DryRunOption, JsonOption, StoreOption, command_line, emit, example, run_command
 
 if TYPE_CHECKING:
     from orature.flow.artefact import Rows
@@ -57,7 +55,7 @@ def ingest(
     limits = {"max_seconds": max_seconds, "reject_limit": reject_limit}
     stage = ingest_stage(source, format=format, language=lang, **limits)
     home = open_store(store)
-    run = Run(home, recipe="ingest", command=shlex.join(["orature", *sys.argv[1:]]))
+    run = Run(home, recipe="ingest", command=command_line())
     if dry_run:
         data = {"source": str(source), "format": stage.format, "to": str(to), "ingest": run.planned(stage)}
         emit(data, as_json, f"{source} is read as {stage.format}; ingest: {data['ingest']}")

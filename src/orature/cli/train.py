@@ -8,14 +8,12 @@ Example::
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orature.cli.common import DryRunOption, JsonOption, StoreOption, emit, example, run_command
+from orature.cli.common import DryRunOption, JsonOption, StoreOption, command_line, emit, example, run_command
 
 if TYPE_CHECKING:
     from orature.flow import Resources
@@ -39,11 +37,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=example(*up_lines))(up)
     app.command(epilog=example("orature train corpus --to model --scale dev --set peak_lr=0.001"))(train)
     app.command(epilog=example("orature evaluate model corpus --split test --to results"))(evaluate)
-
-
-def command_line() -> str:
-    """The command as it was typed, for records."""
-    return shlex.join(["orature", *sys.argv[1:]])
 
 
 def resources_of(device: str, threads: int | None, as_json: bool) -> Resources:

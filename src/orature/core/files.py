@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,6 +99,13 @@ def write_beside(path: Path) -> Iterator[Path]:
         write_point("part-renamed")
     finally:
         remove(part)
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """One JSON object a line, UTF-8, into `path` itself (a path that `write_beside` gave)."""
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -8,7 +8,6 @@ Example::
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -23,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from orature.core.errors import AudioError, BadInput, RowsVanished
-from orature.core.files import write_beside, write_json
+from orature.core.files import write_beside, write_json, write_json_lines
 from orature.core.identity import digest_json, digest_rows
 from orature.core.provenance import now, versions
 from orature.core.types import Utterance
@@ -170,7 +169,7 @@ def publish_results(
         shutil.copyfile(scored / HYPOTHESES_FILE, part)
     if extras.train_log is not None:
         with write_beside(to / TRAIN_LOG_FILE) as part:
-            _write_json_lines(part, extras.train_log)
+            write_json_lines(part, extras.train_log)
     if extras.lineage is not None:
         write_json(to / LINEAGE_FILE, list(extras.lineage))
     write_json(to / SCORE_FILE, whole)
@@ -255,9 +254,3 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as stream:
-        for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")

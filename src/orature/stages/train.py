@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 
 from orature.core.errors import CorpusError, TrainingFailed
-from orature.core.files import write_json
+from orature.core.files import write_json, write_json_lines
 from orature.core.progress import say
 from orature.core.types import Reject
 from orature.data.corpus import Corpus, reject_json
@@ -204,9 +203,9 @@ class Train(Stage):
         with ctx.writing("README.md") as part:
             part.write_text(model_card(facts), encoding="utf-8")
         with ctx.writing("train_log.jsonl") as part:
-            _write_lines(part, outcome.log)
+            write_json_lines(part, outcome.log)
         with ctx.writing("rejects.jsonl") as part:
-            _write_lines(part, [reject_json(reject) for reject in rejects])
+            write_json_lines(part, [reject_json(reject) for reject in rejects])
 
 
 def _labels(facts: dict[str, Any]) -> dict[str, str]:
@@ -222,9 +221,3 @@ def _counts(rejects: Sequence[Reject]) -> dict[str, int]:
     for reject in rejects:
         counts[reject.reason] = counts.get(reject.reason, 0) + 1
     return counts
-
-
-def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as stream:
-        for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -12,7 +12,6 @@ Example::
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ import torch
 from pydantic import BaseModel, Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from orature.core.files import fsync_tree
 
 _CURRENT = "checkpoint"
 
@@ -65,15 +66,6 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor])
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
-def _sync_folder(folder: Path) -> None:
-    for path in [*folder.iterdir(), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def save(state: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progressed: Progressed) -> None:
     """Writes the checkpoint of this update (unless it is there already) and drops older ones."""
     place = state / f"{_CURRENT}-{progressed.update:08d}-{progressed.batch_in_epoch:06d}"
@@ -85,7 +77,7 @@ def save(state: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progre
     save_file(weights_of(model), beside / "model.safetensors")
     save_file(optimiser_tensors(optimiser), beside / "optimiser.safetensors")
     (beside / "progress.json").write_text(progressed.model_dump_json(), encoding="utf-8")
-    _sync_folder(beside)
+    fsync_tree(beside)
     beside.rename(place)
     for old in _whole(state)[:-1]:
         shutil.rmtree(old)

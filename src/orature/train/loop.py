@@ -105,8 +105,11 @@ class Trainer:
         return self._choose()
 
     def _batches(self) -> Iterator[Batch]:
-        masks = self.progressed.update >= self.config.augment.masks_from_update
-        return self.train.epoch(self.progressed.epoch, skip=self.progressed.batch_in_epoch, masks=masks)
+        """The rest of this epoch; whether it is masked was settled where it began, also for a resumed run."""
+        progressed = self.progressed
+        began = progressed.update - progressed.batch_in_epoch // self.config.accumulate
+        masks = began >= self.config.augment.masks_from_update
+        return self.train.epoch(progressed.epoch, skip=progressed.batch_in_epoch, masks=masks)
 
     def _update(self, batches: list[Batch]) -> None:
         """One optimiser step over `accumulate` batches, all random draws seeded by the update's number."""
