@@ -1,0 +1,112 @@
+"""The model families by the `model_type` of their config.json, each a module with the same few functions.
+
+A trainable family is a module with::
+
+    KIND: "ctc" or "seq2seq"
+    load(folder, *, language=None) -> (network, vocabulary)
+    begin(folder, texts, start) -> (network, vocabulary)     # a new, extended or kept output layer for training texts
+    files(network, vocabulary) -> Files                      # the model folder, in the layout of transformers
+
+a family that is only used for inference is a module with `KIND = "recogniser"` and
+`recogniser(folder, *, device, language=None) -> Recogniser`. A package of one's own adds a family by an entry point of
+the group `orature.families` (name: the model_type, value: the module).
+
+Example::
+
+    family = family_of(Path("wav2vec2-xls-r-300m"))
+    network, vocabulary = family.module().begin(folder, texts, Start(head="new"))
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from orature.core.errors import ModelError
+
+Kind = Literal["ctc", "seq2seq", "recogniser"]
+Head = Literal["auto", "new", "extend", "keep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a checkpoint is taken up for training.
+
+    `head`: "new" throws the old output layer away; "extend" keeps its rows and adds one for each new character; "keep"
+    trains the vocabulary as it is; "auto" lets the family choose (new for CTC, extend for encoder-decoders and
+    adapters). `overrides` replaces fields of the checkpoint's config (dropouts above all). `language` is the BCP-47 tag
+    of the target; `lora_rank` 0 means no LoRA.
+    """
+
+    head: Head = "auto"
+    language: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    adapters: bool = False
+    lora_rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One entry of the table."""
+
+    name: str
+    kind: Kind
+    where: str
+    about: str
+
+    def module(self) -> Any:
+        """The module with the family's functions."""
+        return import_module(self.where)
+
+
+_ENGINES = "orature.engines."
+_TABLE: dict[str, Family] = {
+    "orature-conformer-ctc": Family("conformer", "ctc", _ENGINES + "conformer_family", "Orature's own Conformer CTC"),
+}
+
+
+@cache
+def families() -> dict[str, Family]:
+    """All families by `model_type`, those of installed plug-ins too."""
+    found = dict(_TABLE)
+    for point in entry_points(group="orature.families"):
+        module = import_module(point.value)
+        found[point.name] = Family(point.name, module.KIND, point.value, (module.__doc__ or "").split("\n")[0])
+    return found
+
+
+def family_of(folder: Path) -> Family:
+    """The family of a model folder; ModelError when config.json is missing, unreadable or of an unknown type."""
+    model_type = read_config(folder).get("model_type")
+    found = families().get(str(model_type))
+    if found is None:
+        raise ModelError(
+            f"models of type {model_type!r} are not known",
+            where=str(folder / "config.json"),
+            next_step="known types: " + ", ".join(sorted(families())),
+        )
+    return found
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` of a model folder as a table."""
+    path = folder / "config.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"no readable config.json: {error}",
+            where=str(folder),
+            next_step="name a model folder made by `orature train`, or a checkpoint in the layout of transformers",
+        ) from error
+    if not isinstance(raw, dict):
+        raise ModelError(
+            "config.json holds no names with values", where=str(path), next_step="copy the whole model folder again"
+        )
+    return raw
