@@ -68,6 +68,17 @@ class Family:
 _ENGINES = "orature.engines."
 _TABLE: dict[str, Family] = {
     "orature-conformer-ctc": Family("conformer", "ctc", _ENGINES + "conformer_family", "Orature's own Conformer CTC"),
+    "wav2vec2": Family("wav2vec2", "ctc", _ENGINES + "wav2vec2", "wav2vec 2.0, XLS-R, and MMS with its adapters"),
+    "hubert": Family("hubert", "ctc", _ENGINES + "wav2vec2", "HuBERT, mHuBERT"),
+    "wavlm": Family("wavlm", "ctc", _ENGINES + "wav2vec2", "WavLM"),
+    "wav2vec2-conformer": Family(
+        "wav2vec2-conformer", "ctc", _ENGINES + "wav2vec2", "wav2vec 2.0 with Conformer blocks"
+    ),
+    "unispeech": Family("unispeech", "ctc", _ENGINES + "wav2vec2", "UniSpeech"),
+    "unispeech-sat": Family("unispeech-sat", "ctc", _ENGINES + "wav2vec2", "UniSpeech-SAT"),
+    "data2vec-audio": Family("data2vec-audio", "ctc", _ENGINES + "wav2vec2", "data2vec audio"),
+    "wav2vec2-bert": Family("wav2vec2-bert", "ctc", _ENGINES + "wav2vec2_bert", "w2v-BERT 2.0"),
+    "parakeet_ctc": Family("parakeet-ctc", "ctc", _ENGINES + "parakeet_ctc", "Parakeet CTC (FastConformer)"),
 }
 
 
