@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from orature.train.config import AugmentConfig
+from orature.train.augment_config import AugmentConfig
 
 Samples = npt.NDArray[np.float32]
 Spans = npt.NDArray[np.int64]

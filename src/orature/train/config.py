@@ -13,31 +13,13 @@ from pydantic import BaseModel, Field
 
 from orature.engines.conformer import Size
 from orature.engines.features import Normalisation
+from orature.train.augment_config import AugmentConfig
+
+__all__ = ["AugmentConfig", "Scale", "TrainConfig"]
 
 Scale = Literal["smoke", "dev", "full"]
 _SHORT_S = 1.5
 _FEW_SPEAKERS = 10
-
-
-class AugmentConfig(BaseModel, frozen=True, extra="forbid"):
-    """What is done to training audio; every draw follows from the seed, the epoch and the utterance."""
-
-    speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
-    """Speed factors, drawn evenly (Ko et al. 2015, "Audio augmentation for speech recognition")."""
-    warp: float = Field(default=0.12, ge=0.0, le=0.24)
-    """Vocal tract length perturbation: frequencies scaled by 1 - warp to 1 + warp."""
-    noise_probability: float = Field(default=0.4, ge=0.0, le=1.0)
-    snr_db: tuple[float, float] = (5.0, 30.0)
-    gain_db: float = 6.0
-    join_probability: float = Field(default=0.0, ge=0.0, le=1.0)
-    """Chance that an utterance is followed by a second one of the same split in one training example."""
-    time_masks: int = 4
-    time_mask_frames: int = 20
-    time_mask_share: float = 0.1
-    """No time mask is longer than this share of its utterance."""
-    mel_masks: int = 2
-    mel_mask_bins: int = 15
-    masks_from_update: int = 0
 
 
 class TrainConfig(BaseModel, frozen=True, extra="forbid"):
