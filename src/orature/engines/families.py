@@ -79,6 +79,16 @@ _TABLE: dict[str, Family] = {
     "data2vec-audio": Family("data2vec-audio", "ctc", _ENGINES + "wav2vec2", "data2vec audio"),
     "wav2vec2-bert": Family("wav2vec2-bert", "ctc", _ENGINES + "wav2vec2_bert", "w2v-BERT 2.0"),
     "parakeet_ctc": Family("parakeet-ctc", "ctc", _ENGINES + "parakeet_ctc", "Parakeet CTC (FastConformer)"),
+    "whisper": Family("whisper", "seq2seq", _ENGINES + "whisper", "Whisper"),
+    "moonshine": Family("moonshine", "seq2seq", _ENGINES + "moonshine", "Moonshine"),
+    "speech_to_text": Family(
+        "speech2text", "seq2seq", _ENGINES + "speech2text", "Speech2Text (fairseq S2T Transformer)"
+    ),
+    "parakeet_rnnt": Family(
+        "parakeet-rnnt", "recogniser", _ENGINES + "parakeet_transducer", "Parakeet RNN-T, inference"
+    ),
+    "parakeet_tdt": Family("parakeet-tdt", "recogniser", _ENGINES + "parakeet_transducer", "Parakeet TDT, inference"),
+    "qwen3_asr": Family("qwen3-asr", "recogniser", _ENGINES + "qwen_asr", "Qwen3-ASR, inference (a teacher)"),
 }
 
 
