@@ -49,6 +49,8 @@ _OVERSCALED = 4.0
 _HUSH = threading.Lock()
 _MP3_SLACK = 3 * 1152
 """Frames of encoder delay and padding by which an MP3 may fall short of what its header counts."""
+_MP3_DELAY = 576 + 529
+"""Frames by which LAME and every MP3 decoder together are late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,3 +318,32 @@ def change_speed(samples: Samples, factor: float) -> Samples:
     """Plays `samples` `factor` times as fast (pitch moves along), as in Ko et al. 2015, "Audio augmentation"."""
     resampled = soxr.resample(samples, RATE_HZ * factor, RATE_HZ, quality="LQ")
     return np.ascontiguousarray(resampled, dtype=np.float32)
+
+
+def through_codec(
+    samples: Samples, kind: str, coding: str, *, rate_hz: int = RATE_HZ, level: float | None = None
+) -> Samples:
+    """Samples coded and decoded again in memory, as many as came in and at the same place in time.
+
+    `kind` and `coding` are container and coding of libsndfile ("OGG" with "VORBIS" or "OPUS", "MP3" with
+    "MPEG_LAYER_III", "WAV" with "ULAW" or "GSM610"), `rate_hz` the rate at which the codec works, `level` its
+    compression from 0 to 1 (most). The same samples always come back the same.
+    """
+    given = samples if rate_hz == RATE_HZ else _resampled(samples, RATE_HZ, rate_hz)
+    memory = io.BytesIO()
+    how: dict[str, Any] = {} if level is None else {"compression_level": level}
+    if kind == "MP3":
+        how["bitrate_mode"] = "CONSTANT"
+    soundfile.write(memory, np.clip(given, -1.0, 1.0), rate_hz, format=kind, subtype=coding, **how)
+    memory.seek(0)
+    decoded = soundfile.read(memory, dtype="float32")[0]
+    if kind == "MP3" and len(decoded) > len(given):  # frames too small for the tag that tells the decoder of its delay
+        decoded = decoded[_MP3_DELAY:]
+    again = decoded if rate_hz == RATE_HZ else _resampled(decoded, rate_hz, RATE_HZ)
+    kept = np.zeros(len(samples), np.float32)
+    kept[: len(again)] = again[: len(kept)]
+    return kept
+
+
+def _resampled(samples: Samples, from_hz: float, to_hz: float) -> Samples:
+    return np.ascontiguousarray(soxr.resample(samples, from_hz, to_hz, quality="MQ"), dtype=np.float32)

@@ -7,12 +7,12 @@ Example::
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
-Codec = Literal["telephone", "band", "vorbis", "opus", "mp3"]
-"""8 kHz mu-law between 300 and 3,400 Hz; a random upper band edge; three lossy codecs at low bit rates."""
+from orature.data.codecs import CODECS, Codec
+
 Range = tuple[float, float]
 
 
@@ -62,7 +62,7 @@ class AugmentConfig(BaseModel, frozen=True, extra="forbid"):
     babble_snr_db: Range = (13.0, 20.0)
     codec_probability: float = Field(default=0.0, ge=0.0, le=1.0)
     """Chance that an utterance passes through one of `codecs`."""
-    codecs: tuple[Codec, ...] = ("telephone", "band", "vorbis", "opus", "mp3")
+    codecs: tuple[Codec, ...] = CODECS
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
