@@ -68,6 +68,9 @@ class Family:
 _ENGINES = "orature.engines."
 _TABLE: dict[str, Family] = {
     "orature-conformer-ctc": Family("conformer", "ctc", _ENGINES + "conformer_family", "Orature's own Conformer CTC"),
+    "orature-transformer-ctc": Family(
+        "transformer", "ctc", _ENGINES + "transformer_family", "the Transformer CTC of multilingual pseudo-labelling"
+    ),
     "wav2vec2": Family("wav2vec2", "ctc", _ENGINES + "wav2vec2", "wav2vec 2.0, XLS-R, and MMS with its adapters"),
     "hubert": Family("hubert", "ctc", _ENGINES + "wav2vec2", "HuBERT, mHuBERT"),
     "wavlm": Family("wavlm", "ctc", _ENGINES + "wav2vec2", "WavLM"),

@@ -28,6 +28,7 @@ FLOOR = 1.0e-10
 TYPICAL_DEVIATION = 3.0
 """Standard deviation of a log-mel bin over an utterance of speech, roughly."""
 Normalisation = Literal["mean-variance", "mean"]
+Window = Literal["povey", "hamming"]
 WARPS = tuple(round(0.76 + 0.02 * step, 2) for step in range(25))
 """Warp factors for which a filterbank is kept: 0.76 (a longer vocal tract) to 1.24, 1.0 in the middle."""
 UNWARPED = WARPS.index(1.0)
@@ -64,17 +65,23 @@ def filterbank(mels: int = 80, *, low_hz: float = 20.0, high_hz: float = 7600.0,
     return bank.to(torch.float32)
 
 
+def window_of(kind: Window) -> Tensor:
+    """The window of a frame, float32 of shape (400,): Kaldi's own (Hann to the power 0.85), or Hamming's."""
+    if kind == "hamming":
+        return torch.hamming_window(FRAME, periodic=False, dtype=torch.float64).to(torch.float32)
+    return torch.hann_window(FRAME, periodic=False, dtype=torch.float64).pow(0.85).to(torch.float32)
+
+
 class LogMel(nn.Module):
     """Samples to log-mel features; has no weights, so that a checkpoint never depends on it."""
 
     window_F: Tensor
     banks_WKM: Tensor
 
-    def __init__(self, mels: int = 80) -> None:
+    def __init__(self, mels: int = 80, window: Window = "povey") -> None:
         super().__init__()
-        window = torch.hann_window(FRAME, periodic=False, dtype=torch.float64).pow(0.85).to(torch.float32)
         banks = torch.stack([filterbank(mels, warp=warp) for warp in WARPS])
-        self.register_buffer("window_F", window, persistent=False)
+        self.register_buffer("window_F", window_of(window), persistent=False)
         self.register_buffer("banks_WKM", banks, persistent=False)
         self.mels = mels
 
