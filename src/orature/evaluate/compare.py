@@ -60,7 +60,8 @@ def compare(a: ScoredFolder, b: ScoredFolder, drawing: Drawing | None = None) ->
         total = sum(one.reference for one in first)
         outcome["a"][unit] = round(sum(one.errors for one in first) / total, 6)
         outcome["b"][unit] = round(sum(one.errors for one in second) / total, 6)
-        outcome[unit] = _as_json(difference) | _ballot(first, second)
+        verdict = {"verdict": _verdict(difference)}
+        outcome[unit] = difference_json(difference) | verdict | _ballot(first, second)
     return outcome
 
 
@@ -130,7 +131,9 @@ def _ballot(first: Sequence[Counts], second: Sequence[Counts]) -> dict[str, int]
     return {"a_better": a_better, "b_better": b_better, "equal": len(first) - a_better - b_better}
 
 
-def _as_json(difference: Difference) -> dict[str, Any]:
+def difference_json(difference: Difference) -> dict[str, Any]:
+    """Rounded to six decimals, as score files and comparisons have it."""
+
     def rounded(value: float | None) -> float | None:
         return None if value is None else round(value, 6)
 
@@ -140,7 +143,6 @@ def _as_json(difference: Difference) -> dict[str, Any]:
         "high": rounded(difference.high),
         "p": rounded(difference.p),
         "by": difference.by,
-        "verdict": _verdict(difference),
     }
 
 

@@ -126,11 +126,75 @@ def paired_difference(
     if len(total) < MIN_UNITS:
         return Difference(delta, None, None, None, unit)
     drawn_a, drawn_b = _draw_rates((first, second), total, resamples, seed)
-    drawn = drawn_b - drawn_a
-    low, high = _tails(drawn, len(total))
+    return _difference(delta, drawn_b - drawn_a, len(total), unit)
+
+
+def _difference(delta: float, drawn: Floats, units: int, unit: By) -> Difference:
+    low, high = _tails(drawn, units)
     below, above = int(np.count_nonzero(drawn <= 0)), int(np.count_nonzero(drawn >= 0))
-    p = min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))
+    p = min(1.0, 2 * (min(below, above) + 1) / (len(drawn) + 1))
     return Difference(delta, min(low, delta), max(high, delta), p, unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several test sets that count alike (a language): errors and lengths an utterance, and who spoke it.
+
+    `others` holds the errors of a second system on the same utterances, where two are compared.
+    """
+
+    errors: Sequence[int]
+    lengths: Sequence[int]
+    speakers: Sequence[str | None]
+    others: Sequence[int] = ()
+
+
+def macro_interval(
+    parts: Sequence[Part], *, by: str = "auto", resamples: int = RESAMPLES, seed: int = SEED
+) -> Interval:
+    """The plain mean of the rates of `parts` with its 95 % interval, each part drawn on its own.
+
+    Tails are widened as for the part with the fewest units, rather too much than too little; where one part has too few
+    to draw from there is no interval. `by` is "speaker" when every part is drawn by speaker.
+    """
+    value = _mean([sum(part.errors) / sum(part.lengths) for part in parts])
+    drawn, units, unit = _draw_means(parts, [[part.errors] for part in parts], by, resamples, seed)
+    if not drawn:
+        return Interval(value, None, None, unit)
+    low, high = _tails(drawn[0], units)
+    return Interval(value, min(low, value), max(high, value), unit)
+
+
+def macro_difference(
+    parts: Sequence[Part], *, by: str = "auto", resamples: int = RESAMPLES, seed: int = SEED
+) -> Difference:
+    """The plain mean over `parts` of (rate of `others` minus rate of `errors`), paired within each part."""
+    delta = _mean([(sum(part.others) - sum(part.errors)) / sum(part.lengths) for part in parts])
+    drawn, units, unit = _draw_means(parts, [[part.errors, part.others] for part in parts], by, resamples, seed)
+    if not drawn:
+        return Difference(delta, None, None, None, unit)
+    return _difference(delta, drawn[1] - drawn[0], units, unit)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _draw_means(
+    parts: Sequence[Part], errors: Sequence[Sequence[Sequence[int]]], by: str, resamples: int, seed: int
+) -> tuple[list[Floats], int, By]:
+    """Mean rates over parts for each system of `errors`, and the fewest units; no rates where these are too few."""
+    units = [resampling_unit(part.speakers, by) for part in parts]
+    totals = [_clusters(part.lengths, part.speakers, unit) for part, unit in zip(parts, units, strict=True)]
+    unit: By = "speaker" if set(units) == {"speaker"} else "utterance"
+    fewest = min(map(len, totals))
+    if fewest < MIN_UNITS:
+        return [], fewest, unit
+    drawn = [
+        _draw_rates(tuple(_clusters(one, part.speakers, own) for one in systems), total, resamples, seed + number)
+        for number, (part, own, total, systems) in enumerate(zip(parts, units, totals, errors, strict=True))
+    ]
+    return [np.mean(rates, axis=0) for rates in zip(*drawn, strict=True)], fewest, unit
 
 
 def _clusters(values: Sequence[int], speakers: Sequence[str | None], by: By) -> Integers:

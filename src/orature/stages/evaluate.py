@@ -30,6 +30,7 @@ from orature.data import audio
 from orature.data.corpus import Corpus
 from orature.evaluate.folder import HYPOTHESES_FILE, LINEAGE_FILE, SCORE_FILES, TRAIN_LOG_FILE, open_scored
 from orature.evaluate.html.listening import Audio, Clip
+from orature.evaluate.languages import by_language
 from orature.evaluate.report import write_report
 from orature.evaluate.rows import Row, read_rows
 from orature.evaluate.score import Drawing, score, stable_part, with_circumstances
@@ -51,7 +52,7 @@ class Evaluate(Stage):
     """
 
     name: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     hypotheses: Ref
     corpus: Ref
     split: str = "test"
@@ -81,6 +82,7 @@ class Evaluate(Stage):
             decoder=self.decoder,
             drawing=Drawing(self.by, self.resamples, self.seed),
         )
+        result |= by_language(rows, self.normaliser, Drawing(self.by, self.resamples, self.seed))
         result["licences"] = sorted(str(licence) for licence in corpus.summary().get("licences", []) if licence)
         ctx.conserve(total=total, kept=result["utterances"], rejected=result["refused"])
         with ctx.writing(HYPOTHESES_FILE) as part:

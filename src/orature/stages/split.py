@@ -41,7 +41,8 @@ from orature.flow.stage import Stage
 from orature.text.leaks import EmbargoIndex, is_exempt, reject_of, sentence_key
 
 EMBARGO, SPLITS_FILE = "embargo.json", "splits.json"
-_OWN = frozenset({"origin", "source", "licence", "split", "audio_digest"})
+OWN_FIELDS = frozenset({"origin", "source", "licence", "split", "audio_digest"})
+"""Values under `custom` of a cut that an `Utterance` carries itself."""
 
 
 class MakeSplits(Stage):
@@ -137,7 +138,7 @@ class _Sieve:
 
     def __init__(self, corpus: Corpus, plan: Plan, test: EmbargoIndex, both: EmbargoIndex, store: str) -> None:
         self._corpus, self._plan, self._test, self._both = corpus, plan, test, both
-        self._store = store.rstrip("/") + "/" if store else ""
+        self._store = store
         self.rejected: Counter[str] = Counter()
 
     def rows(self, rejects: list[Reject], advance: Any) -> Iterator[tuple[Utterance, dict[str, Any]]]:
@@ -146,7 +147,11 @@ class _Sieve:
         for number, cut in enumerate(self._corpus.cuts()):
             utterance = utterance_of(cut, root, f"{CUTS}:{number + 1}")
             split = cast("Split | None", self._plan.splits[number])
-            utterance = replace(utterance, split=split, audio=replace(utterance.audio, path=self._path(utterance)))
+            utterance = replace(
+                utterance,
+                split=split,
+                audio=replace(utterance.audio, path=place_in_store(utterance.audio.path, self._store)),
+            )
             reject = self._reject(number, utterance)
             advance(1)
             if reject is not None:
@@ -155,7 +160,7 @@ class _Sieve:
                 continue
             if split == "dev" and "dev" not in self._plan.made and self._test.breach(utterance):
                 overlaps += 1
-            yield utterance, {name: value for name, value in cut["custom"].items() if name not in _OWN}
+            yield utterance, {name: value for name, value in cut["custom"].items() if name not in OWN_FIELDS}
         if overlaps:
             self._plan.warnings.append(
                 f"{overlaps} rows of the official dev are, or nearly are, sentences or recordings of test: "
@@ -175,12 +180,15 @@ class _Sieve:
             return None
         return replace(reject_of(utterance, found), where=f"{CUTS}:{number + 1}") if found else None
 
-    def _path(self, utterance: Utterance) -> str:
-        """Audio of an artefact of the same store is named relative to this one, so that the store can be moved."""
-        path = os.path.normpath(utterance.audio.path)
-        if self._store and path.startswith(self._store):
-            return "../" + path.removeprefix(self._store)
-        return path
+
+def place_in_store(path: str, store: str) -> str:
+    """Audio of an artefact of the same store is named relative to the new one, so that the store can be moved.
+
+    `store` is the folder of artefacts, "" for a corpus outside.
+    """
+    path = os.path.normpath(path)
+    folder = store.rstrip("/") + "/" if store else ""
+    return "../" + path.removeprefix(folder) if folder and path.startswith(folder) else path
 
 
 def _drain(rejects: list[Reject]) -> Iterator[Reject]:
