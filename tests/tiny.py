@@ -16,7 +16,8 @@ from orature.data.audio import audio_digest, save_flac
 from orature.data.corpus import save_corpus
 from orature.engines.characters import BLANK, Characters
 from orature.engines.conformer import ConformerConfig, ConformerCtc
-from orature.engines.scratch_ctc import ScratchCtc
+from orature.engines.families import families
+from orature.engines.recognisers import save_model
 
 WORDS = "shuk ishkay kimsa chusku pichka sukta kanchis pusak iskun chunka wasi yaku".split()
 LATIN = [f"{first} {second}" for first, second in zip(WORDS, WORDS[1:] + WORDS[:1], strict=True)]
@@ -44,13 +45,14 @@ def model_in(folder: Path, texts: Sequence[str], *, blank: float = 0.0, cer: flo
     model = ConformerCtc(ConformerConfig.of_size("micro", vocabulary=len(characters)))
     with torch.no_grad():
         model.head.bias[BLANK] += blank
-    ScratchCtc(model, characters, {"name": "tried", "languages": "qu"}).save(folder)
-    facts = {
+    facts = {"name": "tried", "family": "conformer", "languages": "qu"}
+    save_model(folder, families()["orature-conformer-ctc"], model, characters, facts)
+    training = {
         "text_policy": {"case": "lower", "punctuation": "strip", "turkic": False, "replace": [], **policy},
         "dev": {"cer": cer, "wer": 0.3},
         "updates": 900,
         "train_hours": 1.5,
         "guards": {"characters_outside": {}, "overfit_cer": 0.2},
     }
-    (folder / "training.json").write_text(json.dumps(facts), encoding="utf-8")
+    (folder / "training.json").write_text(json.dumps(training), encoding="utf-8")
     return folder

@@ -22,13 +22,14 @@ from orature.core.types import Hypothesis, Refusal
 from orature.data.audio import Limits, decode
 from orature.data.corpus import Corpus
 from orature.data.doctor import examine
-from orature.engines.scratch_ctc import ScratchCtc
+from orature.engines.recognisers import load_recogniser
 from orature.evaluate.compare import compare as compare_folders
 from orature.evaluate.folder import open_scored
 from orature.flow import Resources, Run, open_store
 from orature.recipes.diagnose import diagnose
 from orature.recipes.score import score_model
-from orature.recipes.up import UpOptions, UpResult, split_stage, train_stage
+from orature.recipes.training import UpOptions, split_stage, train_stage
+from orature.recipes.up import UpResult
 from orature.recipes.up import up as run_up
 from orature.stages.evaluate import report_from_folder
 from orature.stages.ingest import ingest_stage
@@ -86,13 +87,18 @@ def train(
     *,
     scale: Scale = "dev",
     seed: int = 1,
+    start: PathLike | None = None,
+    language: str | None = None,
+    rehearse: Sequence[PathLike] = (),
     resources: Resources | None = None,
     store: PathLike | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Path:
     """`orature train`: a model folder from the train split of a corpus folder; `options` override `TrainConfig`."""
     home = open_store(_path(store))
-    chosen = UpOptions(scale=scale, seed=seed, train=options or {})
+    first = None if start is None else os.fspath(start)
+    old = tuple(os.fspath(folder) for folder in rehearse)
+    chosen = UpOptions(language=language, scale=scale, seed=seed, train=options or {}, start=first, rehearse=old)
     run = Run(home, recipe="train", command=f"orature.train({str(corpus)!r})")
     ready = run.do(split_stage(corpus_ref(Path(corpus)), chosen), on=resources)
     ref = run.do(train_stage(run, ready, chosen, name=Path(corpus).name), on=resources)
@@ -111,9 +117,11 @@ def compare(a: PathLike, b: PathLike) -> dict[str, Any]:
     return compare_folders(open_scored(Path(a)), open_scored(Path(b)))
 
 
-def transcribe(model: PathLike, *files: PathLike, device: str = "auto") -> list[Hypothesis | Refusal]:
+def transcribe(
+    model: PathLike, *files: PathLike, device: str = "auto", language: str | None = None
+) -> list[Hypothesis | Refusal]:
     """`orature transcribe`: what is said in each recording; AudioError for a file that cannot be read."""
-    recogniser = ScratchCtc.load(Path(model), prepare_device(device, None))
+    recogniser = load_recogniser(os.fspath(model), device=prepare_device(device, None), language=language)
     limits = Limits(min_seconds=0.0, max_seconds=86_400.0, silence_dbfs=-1000.0)
     return recogniser.transcribe([decode(Path(file), limits=limits) for file in files])
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from orature.cli.main import build
 from orature.core.types import RATE_HZ
 from orature.data.audio import decode
-from orature.engines.scratch_ctc import ScratchCtc
+from orature.engines.ctc_recogniser import CtcRecogniser
 
 _SRT_TIMES = re.compile(r"^\d\d:\d\d:\d\d,\d{3} --> \d\d:\d\d:\d\d,\d{3}$", re.M)
 
@@ -102,13 +102,13 @@ def test_one_bad_file_among_good_ones(model: Path, tmp_path: Path) -> None:
 
 def test_a_long_file_is_decoded_in_windows(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     longest: list[int] = []
-    real = ScratchCtc._forward
+    real = CtcRecogniser._forward
 
-    def seen(self: ScratchCtc, recordings: list[Any]) -> list[Any]:
+    def seen(self: CtcRecogniser, recordings: list[Any]) -> list[Any]:
         longest.extend(len(samples) for samples in recordings)
         return real(self, recordings)
 
-    monkeypatch.setattr(ScratchCtc, "_forward", seen)
+    monkeypatch.setattr(CtcRecogniser, "_forward", seen)
     began = time.monotonic()
     found = json.loads(transcribe(model, clip(tmp_path / "long.flac", 95), "--json").stdout)
     assert time.monotonic() - began < 60

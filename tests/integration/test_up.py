@@ -11,7 +11,7 @@ import soundfile
 
 from orature.core.errors import ConfigError, LeakFound, TrainingFailed
 from orature.data.corpus import Corpus
-from orature.engines.scratch_ctc import ScratchCtc
+from orature.engines.recognisers import load_recogniser
 from orature.flow import Ref, Resources, Run, Store
 from orature.flow.run import read_runs
 from orature.recipes.up import UpOptions, plan, up
@@ -56,7 +56,7 @@ def test_all_that_was_promised_is_there(done: Path) -> None:
     assert score["normaliser"] == "orature-basic@1" and score["split_fingerprint"]
     assert score["made_by"]["command"].startswith("orature up")
     assert "<html" in (out / "report.html").read_text("utf-8")
-    model = ScratchCtc.load(out / "model")
+    model = load_recogniser(out / "model")
     assert model.card.languages == ("und",)
     assert (out / "model" / "README.md").is_file()
     log = [json.loads(line) for line in (out / "model" / "train_log.jsonl").read_text("utf-8").splitlines()]

@@ -16,8 +16,8 @@ from orature.cli.main import build
 from orature.core.types import RATE_HZ
 from orature.data.audio import audio_digest, save_flac
 from orature.engines.characters import BLANK
+from orature.engines.ctc_recogniser import CtcRecogniser
 from orature.engines.protocol import Samples
-from orature.engines.scratch_ctc import ScratchCtc
 
 CYRILLIC = ["шук ишкай", "кимса чуску", "пичка сукта", "канчис пусак", "искун чунка", "васи яку"]
 
@@ -36,15 +36,15 @@ def hears_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     clips = [(0.1 * rng.standard_normal(int(1.5 * RATE_HZ))).astype(np.float32) for _ in LATIN]
     said = {audio_digest(clip): text for clip, text in zip(clips, LATIN, strict=True)}
 
-    def perfect(self: ScratchCtc, recordings: Sequence[Samples]) -> list[Any]:
+    def perfect(self: CtcRecogniser, recordings: Sequence[Samples]) -> list[Any]:
         answers = []
         for samples in recordings:
-            tokens = self.characters.encode(said[audio_digest(samples)])
+            tokens = self.vocabulary.encode(said[audio_digest(samples)])
             path = np.array([[token, BLANK] for token in tokens]).ravel()
-            answers.append(np.log(np.eye(len(self.characters), dtype=np.float32)[path] + 1e-6))
+            answers.append(np.log(np.eye(len(self.vocabulary), dtype=np.float32)[path] + 1e-6))
         return answers
 
-    monkeypatch.setattr(ScratchCtc, "log_probabilities", perfect)
+    monkeypatch.setattr(CtcRecogniser, "log_probabilities", perfect)
     return folder
 
 

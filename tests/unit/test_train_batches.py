@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orature.data import audio
+from orature.engines.conformer import ConformerConfig, ConformerCtc
 from orature.train.augment import coloured_noise, mask_spans_of, perturb, spans
 from orature.train.batches import padding_share, plan_epoch
 from orature.train.config import AugmentConfig, TrainConfig
 from orature.train.loader import Example, Loader
+
+STEPS = ConformerCtc(ConformerConfig.of_size("micro", vocabulary=5)).steps
 
 
 @settings(max_examples=40, deadline=None)
@@ -73,9 +76,9 @@ def make_examples(folder: Path, count: int = 12) -> list[Example]:
 
 def test_loader_gives_the_same_batches_and_resumes_in_the_middle(tmp_path: Path) -> None:
     config = TrainConfig(batch_seconds=3.0, augment=AugmentConfig(join_probability=0.3))
-    loader = Loader(make_examples(tmp_path), config, subsampling=4, space=2)
-    first = list(loader.epoch(2))
-    again = list(Loader(make_examples(tmp_path), config, subsampling=4, space=2).epoch(2, skip=2))
+    loader = Loader(make_examples(tmp_path), config, steps=STEPS, space=(2,))
+    first = [planned.pieces[0] for planned in loader.epoch(2)]
+    again = [p.pieces[0] for p in Loader(make_examples(tmp_path), config, steps=STEPS, space=(2,)).epoch(2, skip=2)]
     assert len(again) == len(first) - 2 > 0
     for one, two in zip(first[2:], again, strict=True):
         assert torch.equal(one.samples_BS, two.samples_BS)
@@ -87,7 +90,7 @@ def test_loader_gives_the_same_batches_and_resumes_in_the_middle(tmp_path: Path)
 def test_an_abandoned_epoch_leaves_no_thread_behind(tmp_path: Path) -> None:
     import threading
 
-    loader = Loader(make_examples(tmp_path), TrainConfig(batch_seconds=3.0), subsampling=4)
+    loader = Loader(make_examples(tmp_path), TrainConfig(batch_seconds=3.0), steps=STEPS)
     before = threading.active_count()
     batches = loader.epoch(0)
     next(batches)
@@ -97,8 +100,8 @@ def test_an_abandoned_epoch_leaves_no_thread_behind(tmp_path: Path) -> None:
 
 def test_joined_targets_have_a_space_between(tmp_path: Path) -> None:
     config = TrainConfig(batch_seconds=30.0, augment=AugmentConfig(join_probability=1.0))
-    loader = Loader(make_examples(tmp_path), config, subsampling=4, space=2)
-    batch = next(iter(loader.epoch(0)))
+    loader = Loader(make_examples(tmp_path), config, steps=STEPS, space=(2,))
+    batch = next(iter(loader.epoch(0))).pieces[0]
     assert set(batch.target_lengths_B.tolist()) <= {2, 5}
     assert 5 in batch.target_lengths_B.tolist()
 
@@ -108,7 +111,7 @@ def test_speed_never_makes_an_utterance_too_short_for_its_labels(tmp_path: Path)
     audio.save_flac(tmp_path / "x.flac", samples)
     tight = Example("x", str(tmp_path / "x.flac"), 0.0, len(samples) / 16_000, "abcdefghij", tuple(range(2, 12)))
     config = TrainConfig(augment=AugmentConfig(speeds=(1.3,)))
-    batch = next(iter(Loader([tight], config, subsampling=4).epoch(0)))
+    batch = next(iter(Loader([tight], config, steps=STEPS).epoch(0))).pieces[0]
     assert int(batch.lengths_B[0]) == len(samples)
 
 

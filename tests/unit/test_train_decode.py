@@ -11,11 +11,13 @@ import torch
 
 from orature.core.errors import ModelError
 from orature.core.types import Hypothesis, Refusal
-from orature.engines import scratch_ctc
+from orature.engines import ctc_recogniser
 from orature.engines.characters import BLANK, UNKNOWN, Characters
 from orature.engines.conformer import ConformerConfig, ConformerCtc
 from orature.engines.ctc_decode import collapse, decode, steps_needed
-from orature.engines.scratch_ctc import ScratchCtc
+from orature.engines.ctc_recogniser import CtcRecogniser
+from orature.engines.families import families
+from orature.engines.recognisers import load_ctc, save_model
 
 LETTERS = Characters.of(["ab c"])  # tokens: " " 2, a 3, b 4, c 5
 
@@ -26,10 +28,14 @@ def logs(path: list[int], size: int = 6, p: float = 0.9) -> np.ndarray:
     return table
 
 
-def make_model(size: str = "micro") -> ScratchCtc:
+def make_model(size: str = "micro") -> CtcRecogniser:
     torch.manual_seed(3)
     model = ConformerCtc(ConformerConfig.of_size(size, vocabulary=len(LETTERS)))  # type: ignore[arg-type]
-    return ScratchCtc(model, LETTERS, {"name": "toy", "languages": "und"})
+    return CtcRecogniser(model, LETTERS, {"name": "toy", "languages": "und"})
+
+
+def save(model: CtcRecogniser, folder: Path) -> None:
+    save_model(folder, families()["orature-conformer-ctc"], model.network, model.vocabulary, model.facts)
 
 
 def test_collapse_merges_repeats_and_keeps_doubles_across_blanks() -> None:
@@ -65,9 +71,9 @@ def test_characters_on_disk_as_hugging_face_has_them(tmp_path: Path) -> None:
 
 def test_a_model_folder_comes_back_the_same(tmp_path: Path) -> None:
     model = make_model()
-    model.save(tmp_path / "one")
-    again = ScratchCtc.load(tmp_path / "one")
-    again.save(tmp_path / "two")
+    save(model, tmp_path / "one")
+    again = load_ctc(tmp_path / "one")
+    save(again, tmp_path / "two")
     for name in ("model.safetensors", "config.json", "vocab.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     samples = np.random.default_rng(0).standard_normal(20_000).astype("f4") * 0.1
@@ -76,20 +82,20 @@ def test_a_model_folder_comes_back_the_same(tmp_path: Path) -> None:
 
 def test_broken_model_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="config"):
-        ScratchCtc.load(tmp_path)
-    make_model().save(tmp_path / "m")
+        load_ctc(tmp_path)
+    save(make_model(), tmp_path / "m")
     weights = tmp_path / "m" / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelError, match="weights"):
-        ScratchCtc.load(tmp_path / "m")
+        load_ctc(tmp_path / "m")
     weights.write_bytes(whole)
     (tmp_path / "m" / "vocab.json").write_text('{"<pad>": 1, "<unk>": 0}')
     with pytest.raises(ModelError, match="blank"):
-        ScratchCtc.load(tmp_path / "m")
+        load_ctc(tmp_path / "m")
     (tmp_path / "m" / "config.json").write_text('{"model_type": "whisper"}')
     with pytest.raises(ModelError, match="whisper"):
-        ScratchCtc.load(tmp_path / "m")
+        load_ctc(tmp_path / "m")
 
 
 def test_batched_equals_one_by_one_and_order_is_kept() -> None:
@@ -112,14 +118,14 @@ def test_trouble_with_one_recording_is_its_refusal() -> None:
 
 def test_long_recordings_are_stitched_without_gap_or_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a "model" that looks at one step only, windows must give exactly what the whole gives."""
-    monkeypatch.setattr(scratch_ctc, "WINDOW_S", 2.0)
-    monkeypatch.setattr(scratch_ctc, "OVERLAP_S", 0.6)
+    monkeypatch.setattr(ctc_recogniser, "WINDOW_S", 2.0)
+    monkeypatch.setattr(ctc_recogniser, "OVERLAP_S", 0.6)
     model = make_model()
 
     def by_step(recordings: list[np.ndarray]) -> list[np.ndarray]:
         steps = [r[: len(r) // 640 * 640].reshape(-1, 640).mean(axis=1) for r in recordings]
         return [
-            np.repeat(s[: model.model.steps(len(r)), None], 6, axis=1) for s, r in zip(steps, recordings, strict=True)
+            np.repeat(s[: model.network.steps(len(r)), None], 6, axis=1) for s, r in zip(steps, recordings, strict=True)
         ]
 
     monkeypatch.setattr(model, "_forward", by_step)
@@ -129,5 +135,5 @@ def test_long_recordings_are_stitched_without_gap_or_overlap(monkeypatch: pytest
         whole = by_step([samples])[0]
         assert isinstance(stitched, np.ndarray)
         kept = min(len(stitched), len(whole))
-        assert abs(len(stitched) - model.model.steps(count)) <= 1
+        assert abs(len(stitched) - model.network.steps(count)) <= 1
         np.testing.assert_array_equal(stitched[:kept], whole[:kept])

@@ -8,20 +8,25 @@ import numpy as np
 import pytest
 import torch
 
-from orature.core.errors import TrainingFailed
+from orature.core.errors import ConfigError, TrainingFailed
 from orature.data import audio
 from orature.engines.characters import Characters
 from orature.engines.conformer import ConformerConfig, ConformerCtc
 from orature.train import checkpoint, guards, loop
 from orature.train.checkpoint import Progressed
 from orature.train.config import AugmentConfig, TrainConfig
+from orature.train.ctc import CtcLearner
 from orature.train.dev import DevReport
+from orature.train.freezing import Freezing
+from orature.train.learner import Losses
 from orature.train.loader import Example, Loader
-from orature.train.loop import Outcome, fit, learning_rate
+from orature.train.loop import Outcome, fit
+from orature.train.schedule import learning_rate
 from orature.train.watch import Watcher, check_collapse
 
 TONES = {"a": 400.0, "b": 1100.0, "c": 2600.0}
 LETTERS = Characters.of([" abc"])
+SHAPE = ConformerConfig.of_size("micro", vocabulary=len(LETTERS))
 
 
 def tones(text: str, seed: int) -> np.ndarray:
@@ -60,15 +65,21 @@ CONFIG = TrainConfig(
 
 
 def train(
-    examples: list[Example], state: Path, config: TrainConfig = CONFIG
+    examples: list[Example],
+    state: Path,
+    config: TrainConfig = CONFIG,
+    micro_seconds: float | None = None,
+    dropout: float = 0.1,
 ) -> tuple[dict[str, torch.Tensor], Outcome]:
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
     state.mkdir(exist_ok=True)
-    model = ConformerCtc(ConformerConfig.of_size("micro", vocabulary=len(LETTERS)))
-    train_loader = Loader(examples[:30], config, subsampling=4, space=2)
-    dev = Loader(examples[30:], config, subsampling=4)
-    outcome = fit(model, train_loader, dev, LETTERS, config, state=state, watcher=Watcher())
+    model = ConformerCtc(SHAPE.model_copy(update={"dropout": dropout}))
+    learner = CtcLearner(model, LETTERS, config)
+    train_loader = Loader(examples[:30], config, steps=model.steps, space=(2,), micro_seconds=micro_seconds)
+    dev = Loader(examples[30:], config, steps=model.steps)
+    freezing = Freezing.of(model, learner.module, config)
+    outcome = fit(learner, train_loader, dev, config, freezing, state=state, watcher=Watcher())
     return checkpoint.weights_of(model), outcome
 
 
@@ -147,10 +158,10 @@ def test_a_checkpoint_that_was_being_written_is_ignored(examples: list[Example],
 def test_gradients_that_are_no_numbers_stop_the_run(
     examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nothing(self: loop.Trainer, batch: object) -> tuple[torch.Tensor, float]:
-        return self.model.head.bias.sum() * float("nan"), 1.0
+    def nothing(self: CtcLearner, batch: object, module: object) -> Losses:
+        return Losses(self.network.head.bias.sum() * float("nan"), 1.0)  # type: ignore[union-attr, operator]
 
-    monkeypatch.setattr(loop.Trainer, "_loss", nothing)
+    monkeypatch.setattr(CtcLearner, "loss", nothing)
     with pytest.raises(TrainingFailed, match="not a number"):
         train(examples, tmp_path / "nan")
 
@@ -178,7 +189,7 @@ def test_the_average_is_the_mean_of_the_kept(tmp_path: Path) -> None:
     for update, (value, cer) in enumerate([(1.0, 0.5), (2.0, 0.3), (4.0, 0.4), (9.0, 0.9)], start=1):
         torch.nn.init.constant_(model.weight, value)
         progressed.update = update
-        checkpoint.keep_candidate(tmp_path, model, progressed, cer, most=2)
+        checkpoint.keep_candidate(tmp_path, lambda: checkpoint.weights_of(model), progressed, cer, most=2)
     assert [b.update for b in progressed.best] == [2, 3]
     assert sorted(p.name for p in tmp_path.glob("candidate-*")) == [
         "candidate-00000002.safetensors",
@@ -187,18 +198,22 @@ def test_the_average_is_the_mean_of_the_kept(tmp_path: Path) -> None:
     assert checkpoint.average(tmp_path, [2, 3])["weight"].tolist() == [[3.0, 3.0]]
 
 
-def test_feasibility_chooses_finer_steps_or_rejects() -> None:
+def test_utterances_without_room_for_their_labels_are_named() -> None:
     def example(name: str, seconds: float, labels: int) -> Example:
         return Example(name, "", 0.0, seconds, "x" * labels, tuple([3, 4] * labels)[:labels])
 
-    easy = [example(f"e{n}", 2.0, 10) for n in range(50)]
-    assert guards.choose_subsampling(easy, "auto").subsampling == 4
-    tight = [example(f"t{n}", 0.4, 12) for n in range(50)]
-    assert guards.choose_subsampling(tight, "auto").subsampling == 2
-    mixed = guards.choose_subsampling([*tight, *easy, example("x", 0.1, 30)], "auto")
-    assert (mixed.subsampling, [r.id for r in mixed.rejects], mixed.rejects[0].reason) == (2, ["x"], "ctc-infeasible")
+    coarse = ConformerCtc(ConformerConfig.of_size("micro", vocabulary=6))
+    fine = ConformerCtc(ConformerConfig.of_size("micro", vocabulary=6, subsampling=2))
+    easy, tight = example("e", 2.0, 10), example("t", 0.4, 12)
+    assert guards.infeasible([easy], coarse.steps, 40.0) == []
+    assert [r.id for r in guards.infeasible([easy, tight], coarse.steps, 40.0)] == ["t"]
+    rejects = guards.infeasible([easy, tight, example("x", 0.1, 30)], fine.steps, 20.0)
+    assert [(r.id, r.reason) for r in rejects] == [("x", "ctc-infeasible")]
+    assert "of 20 ms" in rejects[0].detail
+    guards.hopeless(rejects, total=3)
     with pytest.raises(TrainingFailed, match="too short"):
-        guards.choose_subsampling([example(f"h{n}", 0.1, 30) for n in range(5)], "auto")
+        guards.hopeless(rejects, total=1)
+    assert [r.id for r in guards.too_long([easy, tight], 1.0)] == ["e"] and not guards.too_long([easy], None)
 
 
 def test_another_script_in_dev_is_refused() -> None:
@@ -211,11 +226,12 @@ def test_another_script_in_dev_is_refused() -> None:
 
 
 def test_overfitting_guard_passes_on_tones_and_fails_on_silence(examples: list[Example], tmp_path: Path) -> None:
-    def make() -> ConformerCtc:
-        return ConformerCtc(ConformerConfig.of_size("micro", vocabulary=len(LETTERS)))
+    def make() -> CtcLearner:
+        return CtcLearner(ConformerCtc(SHAPE), LETTERS, CONFIG)
 
+    steps = ConformerCtc(SHAPE).steps
     config = CONFIG.model_copy(update={"overfit_clips": 8, "peak_lr": 2e-3})
-    reached = guards.overfit(make, examples, LETTERS, config, subsampling=4, device="cpu")
+    reached = guards.overfit(make, examples, config, steps=steps, device="cpu")
     assert reached <= 0.5
     audio.save_flac(tmp_path / "s.flac", np.full(16_000, 1e-5, dtype="f4"))
     texts = ["abc", "cab", "bca", "aab", "ccb", "bac", "a", "b"]
@@ -223,4 +239,51 @@ def test_overfitting_guard_passes_on_tones_and_fails_on_silence(examples: list[E
         Example(str(n), str(tmp_path / "s.flac"), 0.0, 1.0, t, tuple(LETTERS.encode(t))) for n, t in enumerate(texts)
     ]
     with pytest.raises(TrainingFailed, match="by heart"):
-        guards.overfit(make, silent, LETTERS, config, subsampling=4, device="cpu")
+        guards.overfit(make, silent, config, steps=steps, device="cpu")
+
+
+def test_an_update_in_pieces_is_the_update_as_a_whole(examples: list[Example], tmp_path: Path) -> None:
+    """Micro-batches bound memory and nothing else (dropout is off: its draws differ with the shape)."""
+    config = CONFIG.model_copy(update={"updates": 4, "average": 1})
+    whole, one = train(examples, tmp_path / "whole", config, dropout=0.0)
+    pieces, other = train(examples, tmp_path / "pieces", config, micro_seconds=2.0, dropout=0.0)
+    assert float(str(other.log[0]["loss"])) == pytest.approx(float(str(one.log[0]["loss"])), rel=1e-4)
+    for name, value in whole.items():
+        torch.testing.assert_close(pieces[name], value, atol=2e-4, rtol=0.0)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "tri-stage", "linear", "inverse-sqrt", "constant"])
+def test_every_schedule_warms_up_and_never_rises_again(schedule: str) -> None:
+    config = TrainConfig.model_validate({"updates": 200, "schedule": schedule, "peak_lr": 1.0, "final_lr_share": 0.05})
+    rates = [learning_rate(update, config) for update in range(200)]
+    assert rates[:20] == sorted(rates[:20]) and rates[19] == pytest.approx(1.0)
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    ends = {"cosine": 0.05, "tri-stage": 0.05, "linear": 0.05, "inverse-sqrt": 0.316, "constant": 1.0}
+    assert rates[-1] == pytest.approx(ends[schedule], rel=0.15)
+    if schedule == "tri-stage":
+        assert rates[99] == 1.0 > rates[101]
+
+
+def test_frozen_parts_stay_and_waiting_ones_join(examples: list[Example], tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"freeze": ("features",), "freeze_encoder_updates": 4, "evaluate_every": 12})
+    torch.manual_seed(config.seed)
+    before = checkpoint.weights_of(ConformerCtc(SHAPE))
+    early, _ = train(examples, tmp_path / "early", config.model_copy(update={"updates": 4}))
+    late, _ = train(examples, tmp_path / "late", config)
+    moved = {name for name in before if not torch.equal(before[name], early[name])}
+    assert moved == {"head.weight", "head.bias"}
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], late[name])}
+    assert moved == {"blocks", "head"}
+    kept = sorted(tmp_path.glob("late/candidate-*"))[0]
+    assert kept.stat().st_size < 4 * sum(value.numel() for value in before.values())
+
+
+def test_wrong_parts_to_freeze_are_named() -> None:
+    network = ConformerCtc(SHAPE)
+    with pytest.raises(ConfigError, match="no part 'decoder'"):
+        Freezing.of(network, network, CONFIG.model_copy(update={"freeze": ("decoder",)}))
+    with pytest.raises(ConfigError, match="no adapters"):
+        Freezing.of(network, network, CONFIG.model_copy(update={"train_only": "adapters"}))
+    with pytest.raises(ConfigError, match="language:xx"):
+        DevReport(1.0, 0.5, 0.9, 0.8, 0.5, {"qu": 0.5}).selection("best")
+    assert DevReport(1.0, 0.5, 0.9, 0.8, 0.5, {"qu": 0.4}).selection("language:qu") == 0.4

@@ -96,10 +96,10 @@ def _from_test(folder: Path) -> Unseen:
 def _listen(model: Path, unseen: Unseen) -> str:
     """What the model hears in the clip."""
     from orature.data.audio import load
-    from orature.engines.scratch_ctc import ScratchCtc
+    from orature.engines.recognisers import load_recogniser
 
     samples = load(unseen.clip, unseen.start_s, unseen.duration_s)
-    outcome = ScratchCtc.load(model).transcribe([samples])[0]
+    outcome = load_recogniser(model).transcribe([samples])[0]
     return outcome.text if isinstance(outcome, Hypothesis) else f"(refused: {outcome.detail})"
 
 

@@ -28,7 +28,15 @@ LangOption = Annotated[str | None, typer.Option("--lang", help="Language (BCP-47
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads (default: one a core).")]
 
-UP_OPTIONS = ("source", "to", "lang", "format", "scale", "seed", "device", "threads", "store", "train", "split")
+StartOption = Annotated[
+    str | None, typer.Option(help="Model folder (or allowed hub id) to start from.", show_default="from nothing")
+]
+RehearseOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="Corpus folder of an old language to keep; may be repeated.", show_default=False),
+]
+
+UP_OPTIONS = tuple("source to lang format scale seed device threads store train split start rehearse".split())
 
 
 def register(app: typer.Typer) -> None:
@@ -58,6 +66,8 @@ def up(
     format: Annotated[str | None, typer.Option(help="Format of the source.", show_default="auto")] = None,
     scale: ScaleOption = None,
     seed: SeedOption = None,
+    start: StartOption = None,
+    rehearse: RehearseOption = None,
     assign: SetOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     threads: ThreadsOption = None,
@@ -67,10 +77,20 @@ def up(
 ) -> None:
     """Make a measured recogniser from a corpus: read, check, split, train, score once on test, report."""
     from orature.recipes.settings import parse_assignments, read_settings
-    from orature.recipes.up import UpOptions, plan, run_up
+    from orature.recipes.training import UpOptions
+    from orature.recipes.up import plan, run_up
 
-    typed = {"source": source, "to": to, "lang": lang, "format": format, "scale": scale, "seed": seed, "store": store}
-    typed |= {"device": device, "threads": threads}
+    typed: dict[str, Any] = {
+        "source": source,
+        "to": to,
+        "lang": lang,
+        "format": format,
+        "scale": scale,
+        "seed": seed,
+        "store": store,
+    }
+    typed |= {"device": device, "threads": threads, "start": start}
+    typed["rehearse"] = [str(folder) for folder in rehearse] if rehearse else None
     given = _given(read_settings(config, UP_OPTIONS) if config else {}, typed, parse_assignments(assign or []))
     source, to = Path(str(given["source"])), Path(str(given["to"]))
     home = Path(str(given["store"])) if given.get("store") else None
@@ -81,6 +101,8 @@ def up(
         seed=_whole(given, "seed") or 0 if "seed" in given else 1,
         split=_table(given, "split"),
         train=_table(given, "train"),
+        start=None if given.get("start") is None else str(given["start"]),
+        rehearse=tuple(str(folder) for folder in given.get("rehearse") or ()),
     )
     on = resources_of(str(given.get("device", "auto")), _whole(given, "threads"), as_json)
     if dry_run:
@@ -162,6 +184,9 @@ def rate_lines(score: dict[str, Any]) -> list[str]:
 def train(
     corpus: Annotated[Path, typer.Argument(help="A corpus folder made by `orature ingest` or `split`.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for the model.")],
+    start: StartOption = None,
+    lang: Annotated[str | None, typer.Option("--lang", help="Target language, where the model asks for one.")] = None,
+    rehearse: RehearseOption = None,
     scale: ScaleOption = None,
     seed: SeedOption = None,
     assign: SetOption = None,
@@ -171,14 +196,22 @@ def train(
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Train a recogniser from nothing on the train split; its checkpoint is chosen on dev."""
+    """Train a recogniser on the train split, from nothing or from a model; its checkpoint is chosen on dev."""
+    from orature.data.corpus import Corpus
     from orature.flow import Run, open_store
     from orature.flow.store import refuse_foreign
     from orature.recipes.settings import parse_assignments
-    from orature.recipes.up import UpOptions, cost, split_stage, train_stage
+    from orature.recipes.training import UpOptions, cost, describe_recipe, split_stage, train_stage
     from orature.stages.inputs import corpus_ref
 
-    options = UpOptions(scale=scale or "dev", seed=1 if seed is None else seed, train=parse_assignments(assign or []))  # type: ignore[arg-type]
+    options = UpOptions(
+        language=lang,
+        scale=scale or "dev",  # type: ignore[arg-type]
+        seed=1 if seed is None else seed,
+        train=parse_assignments(assign or []),
+        start=start,
+        rehearse=tuple(str(folder) for folder in rehearse or ()),
+    )
     home = open_store(store)
     run = Run(home, recipe="train", command=command_line())
     on = resources_of(device, threads, as_json)
@@ -192,8 +225,9 @@ def train(
     if dry_run:
         planned = {
             "train": run.planned(stage),
+            "recipe": describe_recipe(Corpus.open(run.path_of(ready)), options),
             "config": stage.config.model_dump(mode="json"),
-            "cost": cost(stage.config, on),
+            "cost": cost(stage, on),
         }
         emit(planned, as_json)
         return

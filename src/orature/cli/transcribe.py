@@ -18,7 +18,7 @@ from orature.cli.common import JsonOption, complain, emit, example, run_command
 
 if TYPE_CHECKING:
     from orature.data.transcripts import Transcript
-    from orature.engines.scratch_ctc import ScratchCtc
+    from orature.engines.protocol import Recogniser
 
 _STDIN = "-"
 _LONGEST_S = 24 * 3600.0
@@ -41,6 +41,13 @@ def transcribe(
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for one file a recording (default: print).", show_default=False)
     ] = None,
+    lang: Annotated[
+        str | None, typer.Option(help="Language, where the model asks for one.", show_default=False)
+    ] = None,
+    decoder: Annotated[
+        Path | None,
+        typer.Option(help="Folder made by `orature tune`: beam search with a language model.", show_default=False),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: one a core).")] = None,
     as_json: JsonOption = False,
@@ -52,7 +59,8 @@ def transcribe(
     from orature.core.errors import ConfigError
     from orature.core.files import refuse_unwritable
     from orature.data.transcripts import FORMATS
-    from orature.engines.scratch_ctc import ScratchCtc
+    from orature.engines.recognisers import load_recogniser
+    from orature.stages.transcribe import decoder_in
     from orature.train.devices import prepare_device
 
     if kind not in FORMATS:
@@ -60,7 +68,9 @@ def transcribe(
     kind = "json" if as_json else kind
     if to is not None:
         refuse_unwritable(to)
-    recogniser = ScratchCtc.load(model, prepare_device(device, threads))
+    recogniser = load_recogniser(
+        model, device=prepare_device(device, threads), language=lang, decoder=decoder_in(str(decoder or ""))
+    )
     done: list[Transcript | str] = []
     refused = 0
     names = _output_names(files, kind)
@@ -82,7 +92,7 @@ def transcribe(
         raise typer.Exit(2)
 
 
-def _one(recogniser: ScratchCtc, path: Path) -> Transcript | str:
+def _one(recogniser: Recogniser, path: Path) -> Transcript | str:
     """The transcript of one recording, or a sentence that says why there is none."""
     from orature.core.errors import AudioError
     from orature.core.types import RATE_HZ, Refusal

@@ -17,13 +17,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from orature.core.errors import ModelError
+from orature.engines.vocabulary import Files
 
 BLANK = 0
 UNKNOWN = 1
 _BLANK_TOKEN, _UNKNOWN_TOKEN, _DELIMITER = "<pad>", "<unk>", "|"
 _LITERAL_BAR = "\u2502"
+_TOKENIZER = {
+    "tokenizer_class": "Wav2Vec2CTCTokenizer",
+    "processor_class": "Wav2Vec2Processor",
+    "pad_token": _BLANK_TOKEN,
+    "unk_token": _UNKNOWN_TOKEN,
+    "bos_token": None,
+    "eos_token": None,
+    "word_delimiter_token": _DELIMITER,
+    "replace_word_delimiter_char": " ",
+    "do_lower_case": False,
+}
+"""How transformers' tokenizer class reads `vocab.json`."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,8 @@ class Characters:
     """An ordered inventory of characters (NFC code points); `letters[i]` is token `i + 2`."""
 
     letters: tuple[str, ...]
+    blank: ClassVar[int] = BLANK
+    unknown_token: ClassVar[int | None] = UNKNOWN
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Characters:
@@ -59,6 +75,17 @@ class Characters:
         """The characters of `text` that the inventory lacks."""
         return {letter for letter in unicodedata.normalize("NFC", text) if letter not in self._number}
 
+    def piece(self, token: int) -> str:
+        """The character of `token`; "" for blank and unknown."""
+        return self.letters[token - 2] if token > UNKNOWN else ""
+
+    def files(self) -> Files:
+        """`vocab.json` and what transformers' tokenizer needs to read it."""
+        return {
+            "vocab.json": self.save,
+            "tokenizer_config.json": _write_tokenizer,
+        }
+
     def save(self, path: Path) -> None:
         """Writes `vocab.json`."""
         table = {_BLANK_TOKEN: BLANK, _UNKNOWN_TOKEN: UNKNOWN}
@@ -84,6 +111,10 @@ class Characters:
                 next_step="copy the whole model folder again",
             )
         return cls(tuple(_from_disk(token) for token in ordered[2:]))
+
+
+def _write_tokenizer(path: Path) -> None:
+    path.write_text(json.dumps(_TOKENIZER, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def _to_disk(letter: str) -> str:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orature.engines.features import LogMel, Normalisation, mask_spans, normalise
+from orature.engines.network import CtcNetwork, Part, Spans
 
 Size = Literal["micro", "tiny", "small", "base"]
 
@@ -49,6 +50,11 @@ class ConformerConfig(BaseModel, frozen=True, extra="forbid"):
     feed_forward: int = 4
     kernel: int = 15
     dropout: float = 0.1
+
+    @classmethod
+    def sizes(cls) -> tuple[str, ...]:
+        """The names that `of_size` knows."""
+        return tuple(_SIZES)
 
     @classmethod
     def of_size(cls, size: Size, *, vocabulary: int, **fields: Any) -> ConformerConfig:
@@ -184,25 +190,42 @@ class Block(nn.Module):
         return normed
 
 
-class ConformerCtc(nn.Module):
+class ConformerCtc(CtcNetwork):
     """Samples at 16 kHz to logits a token every `10 * subsampling` ms."""
+
+    takes_warps = True
+    head: nn.Linear
 
     def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
         self.config = config
+        self.width = config.width
+        self.step_samples = 160 * config.subsampling
+        self.mask_bins = config.mels
         self.log_mel = LogMel(config.mels)
         self.front = Front(config)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.head = nn.Linear(config.width, config.vocabulary)
 
+    def parts(self) -> dict[Part, list[nn.Parameter]]:
+        return {
+            "features": list(self.front.parameters()),
+            "encoder": list(self.blocks.parameters()),
+            "head": list(self.head.parameters()),
+        }
+
     def features(self, samples_BS: Tensor, lengths_B: Tensor, warps_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Normalised log-mel features (B, T, M) and frame counts (B,)."""
         features_BTM, frames_B = self.log_mel(samples_BS, lengths_B, warps_B)
         return normalise(features_BTM, frames_B, self.config.normalisation), frames_B
 
-    def encode(self, features_BTM: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Features to hidden states (B, T, D) and their frame counts."""
+    def encode(
+        self, samples_BS: Tensor, lengths_B: Tensor, warps_B: Tensor | None = None, spans: Spans | None = None
+    ) -> tuple[Tensor, Tensor]:
+        features_BTM, frames_B = self.features(samples_BS, lengths_B, warps_B)
+        if spans is not None:
+            features_BTM = mask_spans(features_BTM, *spans)
         x, frames_B = self.front(features_BTM, frames_B)
         steps = x.shape[1]
         mask_BT = torch.arange(steps, device=x.device) < frames_B[:, None].clamp(min=1)
@@ -212,24 +235,6 @@ class ConformerCtc(nn.Module):
             x = block(x, mask_BT, positions)
         return x, frames_B
 
-    def forward(
-        self,
-        samples_BS: Tensor,
-        lengths_B: Tensor,
-        warps_B: Tensor | None = None,
-        spans: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Logits (B, T, V) and the number of valid steps an utterance (B,); `lengths_B` counts samples.
-
-        Training may warp the frequencies (`warps_B`, see `LogMel`) and mask spans (see `mask_spans`).
-        """
-        features_BTM, frames_B = self.features(samples_BS, lengths_B, warps_B)
-        if spans is not None:
-            features_BTM = mask_spans(features_BTM, *spans)
-        hidden_BTD, frames_B = self.encode(features_BTM, frames_B)
-        return self.head(hidden_BTD), frames_B
-
     def steps(self, samples: int) -> int:
-        """How many output steps a recording of `samples` samples gives."""
         frames = torch.div(torch.tensor([samples]) - 400, 160, rounding_mode="floor").add(1).clamp(min=0)
         return int(self.front.frames(frames)[0])

@@ -4,7 +4,7 @@ Shapes: T steps, V tokens.
 
 Example::
 
-    hypothesis = decode(log_probabilities_TV, characters, step_s=0.04)
+    hypothesis = decode(log_probabilities_TV, vocabulary, step_s=0.04)
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from orature.core.types import Hypothesis, Word
-from orature.engines.characters import BLANK, UNKNOWN, Characters
+from orature.engines.vocabulary import CtcVocabulary
 
 Floats = npt.NDArray[np.float32]
 
 
-def collapse(path_T: npt.NDArray[np.int64]) -> list[int]:
+def collapse(path_T: npt.NDArray[np.int64], blank: int = 0) -> list[int]:
     """Tokens of a best path: repeats merged, blanks removed."""
     if path_T.size == 0:
         return []
     fresh = np.concatenate([[True], path_T[1:] != path_T[:-1]])
-    return [int(token) for token in path_T[fresh] if token != BLANK]
+    return [int(token) for token in path_T[fresh] if token != blank]
 
 
 def steps_needed(tokens: list[int]) -> int:
@@ -33,7 +33,7 @@ def steps_needed(tokens: list[int]) -> int:
     return len(tokens) + sum(a == b for a, b in itertools.pairwise(tokens))
 
 
-def decode(log_TV: Floats, characters: Characters, *, step_s: float, end_s: float | None = None) -> Hypothesis:
+def decode(log_TV: Floats, vocabulary: CtcVocabulary, *, step_s: float, end_s: float | None = None) -> Hypothesis:
     """Best-path text with words timed by their first and last label step.
 
     A word's confidence is the geometric mean of its labels' probabilities. `end_s` caps the times at the recording's
@@ -43,28 +43,27 @@ def decode(log_TV: Floats, characters: Characters, *, step_s: float, end_s: floa
         return Hypothesis(text="")
     path_T = log_TV.argmax(axis=1)
     best_T = log_TV.max(axis=1)
-    runs = _runs(path_T, best_T)
     words: list[Word] = []
     letters: list[tuple[str, int, int, float]] = []
-    for token, first, last, log_p in runs:
-        letter = characters.letters[token - 2]
-        if letter.isspace():
-            _flush(letters, words, step_s, end_s)
-        else:
-            letters.append((letter, first, last, log_p))
+    for token, first, last, log_p in _runs(path_T, best_T, vocabulary.blank):
+        for letter in vocabulary.piece(token):
+            if letter.isspace():
+                _flush(letters, words, step_s, end_s)
+            else:
+                letters.append((letter, first, last, log_p))
     _flush(letters, words, step_s, end_s)
     text = " ".join(word.text for word in words)
     return Hypothesis(text=text, words=tuple(words), score=float(best_T.mean()))
 
 
-def _runs(path_T: npt.NDArray[np.int64], best_T: Floats) -> list[tuple[int, int, int, float]]:
+def _runs(path_T: npt.NDArray[np.int64], best_T: Floats, blank: int) -> list[tuple[int, int, int, float]]:
     """(token, first step, last step, best log-probability) of each run of one label."""
     edges = np.flatnonzero(np.concatenate([[True], path_T[1:] != path_T[:-1]]))
     ends = np.concatenate([edges[1:], [path_T.size]])
     return [
         (int(path_T[a]), int(a), int(b) - 1, float(best_T[a:b].max()))
         for a, b in zip(edges, ends, strict=True)
-        if path_T[a] not in (BLANK, UNKNOWN)
+        if path_T[a] != blank
     ]
 
 

@@ -78,6 +78,11 @@ class TransformerConfig(BaseModel, frozen=True, extra="forbid"):
         return self
 
     @classmethod
+    def sizes(cls) -> tuple[str, ...]:
+        """The names that `of_size` knows."""
+        return tuple(_SIZES)
+
+    @classmethod
     def of_size(cls, size: TransformerSize, *, vocabulary: int, **fields: Any) -> TransformerConfig:
         """The named size; with 8,065 tokens base has 275 M parameters and large 1.06 B, as in the paper.
 

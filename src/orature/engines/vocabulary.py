@@ -54,3 +54,8 @@ class CtcVocabulary(Vocabulary, Protocol):
     def piece(self, token: int) -> str:
         """What `token` writes: a space ends a word; "" for the blank and other special tokens."""
         ...
+
+
+def letters_of(vocabulary: CtcVocabulary) -> tuple[str, ...]:
+    """Every character that the vocabulary can write, in code point order."""
+    return tuple(sorted({letter for token in range(len(vocabulary)) for letter in vocabulary.piece(token)}))

@@ -22,7 +22,9 @@ from unicodedata import category
 from orature.core.errors import ModelError
 from orature.core.finding import Finding, Level
 from orature.data.corpus import Corpus
-from orature.engines.scratch_ctc import ScratchCtc
+from orature.engines.ctc_recogniser import CtcRecogniser
+from orature.engines.recognisers import load_ctc
+from orature.engines.vocabulary import letters_of
 from orature.recipes.diagnose_corpus import corpus_findings
 from orature.recipes.diagnose_pair import pair_findings
 from orature.text.alphabet import TextPolicy, describe, prepare
@@ -36,7 +38,7 @@ _TRAIN_LONGER = "train longer (--scale dev or full, --set updates=...) or on mor
 class Patient:
     """A model that loads, with what its folder says about its training ({} where it says nothing)."""
 
-    recogniser: ScratchCtc
+    recogniser: CtcRecogniser
     training: dict[str, Any]
     policy: TextPolicy
 
@@ -72,7 +74,7 @@ def open_patient(folder: Path, device: str = "cpu") -> Patient | Finding:
         hint = f"name {inner}" if (inner / "config.json").is_file() else "name a model folder made by `orature train`"
         raise ModelError("this is no model folder (no config.json)", where=str(folder), next_step=hint)
     try:
-        recogniser = ScratchCtc.load(folder, device)
+        recogniser = load_ctc(folder, device=device)
     except ModelError as error:
         return Finding(
             "model",
@@ -107,8 +109,8 @@ def model_findings(patient: Patient) -> Iterator[Finding]:
     yield from _guards(patient.training)
 
 
-def _weights(recogniser: ScratchCtc, name: str) -> Finding:
-    weights = recogniser.model.state_dict()
+def _weights(recogniser: CtcRecogniser, name: str) -> Finding:
+    weights = recogniser.network.state_dict()
     broken = [layer for layer, value in weights.items() if not bool(value.isfinite().all())]
     if broken:
         says = f"{name}: {len(broken)} of {len(weights)} weights hold values that are not numbers ({broken[0]})"
@@ -119,7 +121,7 @@ def _weights(recogniser: ScratchCtc, name: str) -> Finding:
 
 
 def _vocabulary(patient: Patient) -> Finding:
-    letters = patient.recogniser.characters.letters
+    letters = letters_of(patient.recogniser.vocabulary)
     sounds = [letter for letter in letters if category(letter)[0] in "LMN"]
     if not sounds:
         says = f"its {len(letters)} characters hold no letter"
@@ -142,7 +144,7 @@ def _policy(patient: Patient) -> Finding:
     if "text_policy" not in patient.training:
         step = "compare as written; train with this version to have it recorded"
         return Finding("text policy", "note", "the folder does not say how its transcripts were prepared", step)
-    policy, letters = patient.policy, patient.recogniser.characters.letters
+    policy, letters = patient.policy, letters_of(patient.recogniser.vocabulary)
     case = "kept as written" if policy.case == "keep" else "lowered"
     says = f"case {case}, punctuation {'kept' if policy.punctuation == 'keep' else 'stripped'}"
     against = [

@@ -2,7 +2,7 @@
 
 Example::
 
-    findings = list(pair_findings(ScratchCtc.load(folder), TextPolicy(case="lower"), corpus, clips=16, dev_cer=0.12))
+    findings = list(pair_findings(load_ctc(folder), TextPolicy(case="lower"), corpus, clips=16, dev_cer=0.12))
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from orature.core.finding import Finding, Level
 from orature.core.types import Refusal, Utterance
 from orature.data.audio import load
 from orature.data.corpus import Corpus
-from orature.engines.characters import BLANK, Characters
 from orature.engines.ctc_decode import decode
-from orature.engines.scratch_ctc import ScratchCtc
+from orature.engines.ctc_recogniser import CtcRecogniser
+from orature.engines.vocabulary import CtcVocabulary, letters_of
 from orature.evaluate.alignment import align_characters
 from orature.text.alphabet import TextPolicy, describe, prepare
 from orature.text.language import scripts
@@ -31,18 +31,18 @@ _LONGEST_S = 30.0
 
 
 def pair_findings(
-    recogniser: ScratchCtc, policy: TextPolicy, corpus: Corpus, *, clips: int, dev_cer: float | None
+    recogniser: CtcRecogniser, policy: TextPolicy, corpus: Corpus, *, clips: int, dev_cer: float | None
 ) -> Iterator[Finding]:
     """Everything that can be said of model and corpus together; `clips` utterances are decoded."""
     yield from _language(recogniser, corpus)
-    yield from _alphabet(recogniser.characters, policy, corpus)
+    yield from _alphabet(recogniser.vocabulary, policy, corpus)
     yield _feasibility(recogniser, policy, corpus)
     rows = choose_rows(corpus, policy, clips)
     if rows:
         yield from heard_findings(hear(recogniser, policy, rows), dev_cer)
 
 
-def _language(recogniser: ScratchCtc, corpus: Corpus) -> Iterator[Finding]:
+def _language(recogniser: CtcRecogniser, corpus: Corpus) -> Iterator[Finding]:
     known = {tag.split("-")[0] for tag in recogniser.card.languages} - {"und"}
     here = {tag.split("-")[0] for tag in corpus.summary()["languages"]} - {"und"}
     if known and here and not known & here:
@@ -64,12 +64,12 @@ class _Outside:
         return sum(self.counts.values())
 
 
-def _alphabet(characters: Characters, policy: TextPolicy, corpus: Corpus) -> Iterator[Finding]:
-    found = _outside(characters, policy, corpus)
+def _alphabet(vocabulary: CtcVocabulary, policy: TextPolicy, corpus: Corpus) -> Iterator[Finding]:
+    found = _outside(vocabulary, policy, corpus)
     if not found.total:
         return
     share = found.lost / found.total
-    mine, theirs = set(scripts("".join(characters.letters))), found.written
+    mine, theirs = set(scripts("".join(letters_of(vocabulary)))), found.written
     most = theirs.most_common(1)[0][0] if theirs else ""
     if mine and most and most not in mine:
         says = f"the corpus is written in {most}, the model writes {', '.join(sorted(mine))}: every word will be wrong"
@@ -91,8 +91,8 @@ def _alphabet(characters: Characters, policy: TextPolicy, corpus: Corpus) -> Ite
     )
 
 
-def _outside(characters: Characters, policy: TextPolicy, corpus: Corpus) -> _Outside:
-    letters = set(characters.letters)
+def _outside(vocabulary: CtcVocabulary, policy: TextPolicy, corpus: Corpus) -> _Outside:
+    letters = set(letters_of(vocabulary))
     written = Counter[str]()
     all_of = Counter[str]()
     for row in corpus:
@@ -104,17 +104,17 @@ def _outside(characters: Characters, policy: TextPolicy, corpus: Corpus) -> _Out
     return _Outside(counts, all_of.total(), written, other)
 
 
-def _feasibility(recogniser: ScratchCtc, policy: TextPolicy, corpus: Corpus) -> Finding:
+def _feasibility(recogniser: CtcRecogniser, policy: TextPolicy, corpus: Corpus) -> Finding:
     """CTC writes at most one character a step: recordings too short for their texts cannot be learnt or read."""
-    subsampling = recogniser.model.config.subsampling
-    examples, _ = examples_of((row for row in corpus if row.split != "unlabelled"), policy, recogniser.characters)
-    short = infeasible(examples, subsampling)
+    step_ms = 1000 * recogniser.step_s
+    examples, _ = examples_of((row for row in corpus if row.split != "unlabelled"), policy, recogniser.vocabulary)
+    short = infeasible(examples, recogniser.network.steps, step_ms)
     share = len(short) / max(1, len(examples))
     says = f"{len(short)} of {len(examples)} transcripts need more steps than their recordings give"
     if not short:
-        return Finding("frames for labels", "ok", says.replace("0 of", "none of", 1) + f" ({10 * subsampling} ms each)")
+        return Finding("frames for labels", "ok", says.replace("0 of", "none of", 1) + f" ({step_ms:.0f} ms each)")
     level: Level = "problem" if share > HOPELESS else "note"
-    if share > ALLOWED_INFEASIBLE and subsampling > 2:
+    if share > ALLOWED_INFEASIBLE and step_ms > 20:
         step = "train with --set subsampling=2; check that the transcripts belong to their recordings"
     else:
         step = "check that these transcripts belong to their recordings"
@@ -142,7 +142,7 @@ class Heard:
     blank_share: float
 
 
-def hear(recogniser: ScratchCtc, policy: TextPolicy, rows: Sequence[Utterance]) -> list[Heard]:
+def hear(recogniser: CtcRecogniser, policy: TextPolicy, rows: Sequence[Utterance]) -> list[Heard]:
     """Decodes `rows`; those that cannot be read are left out (the corpus findings count them)."""
     readable, recordings = [], []
     for row in rows:
@@ -155,8 +155,8 @@ def hear(recogniser: ScratchCtc, policy: TextPolicy, rows: Sequence[Utterance]) 
     for row, log_TV in zip(readable, recogniser.log_probabilities(recordings), strict=True):
         if isinstance(log_TV, Refusal):
             continue
-        heard = decode(log_TV, recogniser.characters, step_s=recogniser.step_s).text
-        blanks = float((log_TV.argmax(axis=1) == BLANK).mean()) if len(log_TV) else 1.0
+        heard = decode(log_TV, recogniser.vocabulary, step_s=recogniser.step_s).text
+        blanks = float((log_TV.argmax(axis=1) == recogniser.vocabulary.blank).mean()) if len(log_TV) else 1.0
         done.append(Heard(row.id, prepare(row.text or "", policy), heard, blanks))
     return done
 

@@ -12,33 +12,27 @@ Example::
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orature.core.errors import ConfigError
 from orature.core.files import refuse_unwritable, write_json
-from orature.core.progress import clock, say
+from orature.core.progress import say
 from orature.data.corpus import Corpus
+from orature.engines.recognisers import can_read
 from orature.flow import Ref, Resources, Run, Stage, Store, open_store
-from orature.recipes.settings import override
+from orature.recipes.training import UpOptions, cost, describe_recipe, split_stage, train_stage
 from orature.stages.evaluate import Circumstances, Evaluate, Extras, lineage_rows, publish_results
 from orature.stages.ingest import ingest_stage
-from orature.stages.split import MakeSplits, describe, read_splits
+from orature.stages.split import describe, read_splits
 from orature.stages.train import Train
 from orature.stages.transcribe import Transcribe
-from orature.train.config import Scale, TrainConfig
-from orature.train.devices import prepare_device, usable_cores
-from orature.train.probe import training_speed
+from orature.train.config import Scale
+from orature.train.devices import usable_cores
 
 STORE = ".orature"
 REPORT = "report.json"
-UNKNOWN_SPEAKERS = 100
-"""Taken for their number where a corpus does not name its speakers."""
-SCALES = ("smoke", "dev", "full")
-_ANY = Ref(key="external", stage="corpus", digest="0" * 64)
-"""Stands for a corpus while options are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +46,6 @@ class UpResult:
     """False when everything had been done before."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpOptions:
-    """What `up` computes, apart from the source; `split` holds fields of `MakeSplits`, `train` of `TrainConfig`."""
-
-    format: str = "auto"
-    language: str | None = None
-    scale: Scale = "dev"
-    seed: int = 1
-    split: Mapping[str, Any] = field(default_factory=dict)
-    train: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Wrong options are refused before a corpus is read, which can take long."""
-        if self.scale not in SCALES:
-            raise ConfigError(f"there is no scale {self.scale!r}", next_step="choose smoke, dev or full")
-        override(MakeSplits(corpus=_ANY), self.split, "split.")
-        override(TrainConfig(), self.train, "train.")
-
-
 def up(
     source: Path,
     to: Path,
@@ -81,12 +56,16 @@ def up(
     format: str = "auto",
     split: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,
+    start: str | Path | None = None,
+    rehearse: Sequence[str | Path] = (),
     resources: Resources | None = None,
     store: Path | None = None,
     command: str = "",
 ) -> UpResult:
     """The Python form of `orature up`; `split` and `train` override fields of `MakeSplits` and `TrainConfig`."""
-    options = UpOptions(format, language, scale, seed, split or {}, train or {})
+    old = tuple(str(folder) for folder in rehearse)
+    first = None if start is None else str(start)
+    options = UpOptions(format, language, scale, seed, split or {}, train or {}, start=first, rehearse=old)
     return run_up(source, to, options, resources=resources, store=store, command=command)
 
 
@@ -112,47 +91,41 @@ def run_up(
         say(f"split: {line}")
     stage = train_stage(run, splits, options, name=corpus_name)
     if run.planned(stage) == "todo":
-        say(cost(stage.config, on))
-        say("zero-shot: no starting model was given, so there is nothing to score before training")
+        say(describe_recipe(Corpus.open(run.path_of(splits)), options))
+        say(cost(stage, on))
+    before = zero_shot(run, stage, splits, corpus_name, on)
     model = run.do(stage, on=on)
-    heard = run.do(Transcribe(model=model, corpus=splits, split="test"), on=on)
+    heard = run.do(Transcribe(model=model, corpus=splits, split="test", language=stage.language), on=on)
     scored = run.do(
         Evaluate(hypotheses=heard, corpus=splits, split="test", model=stage.model_name, corpus_name=corpus_name)
     )
-    keys = {"model": model.key, "scored": scored.key}
+    keys = {"model": model.key, "scored": scored.key} | ({} if before is None else {"zero_shot": before.key})
     fresh = _published(to) != keys
     if fresh:
-        _publish(to, run, model=model, heard=heard, scored=scored, command=run.record.command)
+        _publish(to, run, model=model, heard=heard, scored=scored, before=before)
     else:
         say(f"everything was done before; the report is {to / 'report.html'}")
     score = json.loads((to / REPORT).read_text(encoding="utf-8"))
     return UpResult(report=to / "report.html", model=to / "model", score=score, fresh=fresh)
 
 
-def split_stage(corpus: Ref, options: UpOptions) -> MakeSplits:
-    """The stage that assigns splits; `options.split` may name any of its fields."""
-    return override(MakeSplits(corpus=corpus, seed=options.seed), options.split, "split.")
+def zero_shot(run: Run, stage: Train, splits: Ref, corpus_name: str, on: Resources) -> Ref | None:
+    """The starting model's own score on test before any training; None, said aloud, where it cannot read yet.
 
-
-def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Train:
-    """The training stage with its defaults chosen by scale and by hours of speech, then overridden."""
-    summary = Corpus.open(run.path_of(splits)).summary()["splits"].get("train", {"hours": 0.0, "utterances": 0})
-    hours, count = float(summary["hours"]), int(summary["utterances"])
-    speakers = int(summary.get("speakers", 0)) or UNKNOWN_SPEAKERS
-    config = TrainConfig.for_scale(options.scale, hours=hours, mean_s=3600 * hours / max(1, count), speakers=speakers)
-    config = override(config.model_copy(update={"seed": options.seed}), options.train, "train.")
-    return Train(corpus=splits, config=config, model_name=f"{name}-{config.size}")
-
-
-def cost(config: TrainConfig, on: Resources | None = None) -> str:
-    """What a training run will cost on this machine, from a few updates on noise."""
-    on = on or Resources()
-    audio_s = config.updates * config.batch_seconds * config.accumulate
-    speed = training_speed(config, prepare_device(on.device, on.threads))
-    return (
-        f"train: will pass {audio_s / 3600:.1f} h of audio, about {clock(audio_s / speed)} at {speed:.0f} audio-s/s on "
-        "this machine (early stop may come before)"
-    )
+    Nothing is chosen by it.
+    """
+    if stage.start is None:
+        say("zero-shot: no starting model was given, so there is nothing to score before training")
+        return None
+    if not can_read(Path(stage.start.path), stage.language or None):
+        say("zero-shot: the starting model has no output layer for text yet, so there is nothing to score")
+        return None
+    heard = run.do(Transcribe(model=stage.start, corpus=splits, split="test", language=stage.language), on=on)
+    name = f"{Path(stage.start.path).name} (zero-shot)"
+    scored = run.do(Evaluate(hypotheses=heard, corpus=splits, split="test", model=name, corpus_name=corpus_name))
+    found = json.loads((run.path_of(scored) / "score.json").read_text(encoding="utf-8"))
+    say(f"zero-shot: WER {100 * found['wer']['value']:.1f} %, CER {100 * found['cer']['value']:.1f} % on test")
+    return scored
 
 
 def plan(
@@ -171,7 +144,13 @@ def plan(
         return {"steps": _unknown(steps), "train": None, "cost": "known once the corpus has been split"}
     train = train_stage(run, splits, options, name=source.name)
     _planned(run, home, train, steps)
-    return {"steps": _unknown(steps), "train": train.config.model_dump(mode="json"), "cost": cost(train.config, on)}
+    recipe = describe_recipe(Corpus.open(home.path_of(splits)), options)
+    return {
+        "steps": _unknown(steps),
+        "recipe": recipe,
+        "train": train.config.model_dump(mode="json"),
+        "cost": cost(train, on),
+    }
 
 
 def _planned(run: Run, home: Store, stage: Stage, steps: list[dict[str, Any]]) -> Ref | None:
@@ -185,18 +164,26 @@ def _unknown(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return steps + [{"stage": name, "state": "todo", "key": ""} for name in rest if name not in known]
 
 
-def _publish(to: Path, run: Run, *, model: Ref, heard: Ref, scored: Ref, command: str) -> None:
+def _publish(to: Path, run: Run, *, model: Ref, heard: Ref, scored: Ref, before: Ref | None) -> None:
     """Model, score, report and last report.json, each written beside and renamed."""
     home = run.store
     home.publish(model, to / "model")
     log = (run.path_of(model) / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
     rtf = home.info(heard.key).notes.get("rtf")
     circumstances = Circumstances(
-        command=command, run=run.id, rtf=rtf if isinstance(rtf, float) else None, model_path=str(to / "model")
+        command=run.record.command,
+        run=run.id,
+        rtf=rtf if isinstance(rtf, float) else None,
+        model_path=str(to / "model"),
     )
     extras = Extras(train_log=[json.loads(line) for line in log], lineage=lineage_rows(home, scored))
     whole = publish_results(to, scored=run.path_of(scored), circumstances=circumstances, extras=extras)
-    write_json(to / REPORT, whole | {"artefacts": {"model": model.key, "scored": scored.key}})
+    artefacts = {"model": model.key, "scored": scored.key}
+    if before is not None:
+        found = json.loads((run.path_of(before) / "score.json").read_text(encoding="utf-8"))
+        whole["zero_shot"] = {name: found[name] for name in ("model", "wer", "cer", "utterances", "words")}
+        artefacts["zero_shot"] = before.key
+    write_json(to / REPORT, whole | {"artefacts": artefacts})
 
 
 def _published(to: Path) -> dict[str, str]:

@@ -21,8 +21,8 @@ def model_card(facts: dict[str, Any]) -> str:
     body = [
         f"# {facts['name']}",
         "",
-        f"A Conformer CTC recogniser of {facts['parameters'] / 1e6:.1f} M parameters for {', '.join(languages)}, "
-        f"trained from nothing with Orature on {facts['train_hours']:.2f} h of transcribed speech "
+        f"A {facts['family']} recogniser of {facts['parameters'] / 1e6:.1f} M parameters for {', '.join(languages)}, "
+        f"{_origin(facts['start'])} with Orature on {facts['train_hours']:.2f} h of transcribed speech "
         f"({facts['train_utterances']} utterances).",
         "",
         "| | |",
@@ -44,3 +44,9 @@ def model_card(facts: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(front + body)
+
+
+def _origin(start: dict[str, Any] | None) -> str:
+    if start is None:
+        return "trained from nothing"
+    return f"fine-tuned from {start['name']} (digest `{start['digest'][:16]}`)"

@@ -1,201 +1,164 @@
-"""The stage that trains a recogniser from nothing on the train split of a corpus, choosing by its dev split.
+"""The stage that trains a recogniser on the train split of a corpus, from nothing or from a checkpoint.
 
 Example::
 
     model = run.do(Train(corpus=corpus, config=TrainConfig.for_scale("dev", hours=1.8)), on=Resources(threads=2))
+    tuned = run.do(Train(corpus=corpus, start=model_ref(Path("xls-r-300m")), config=config))
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import replace
+from typing import Any, ClassVar
 
-import torch
-
-from orature.core.errors import CorpusError, TrainingFailed
+from orature.core.errors import TrainingFailed
 from orature.core.files import write_json, write_json_lines
 from orature.core.progress import say
 from orature.core.types import Reject
 from orature.data.corpus import Corpus, reject_json
-from orature.engines.characters import Characters
-from orature.engines.conformer import ConformerConfig, ConformerCtc
-from orature.engines.scratch_ctc import ScratchCtc
+from orature.engines.recognisers import model_files
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.card import model_card
-from orature.text.alphabet import TextPolicy
-from orature.text.leaks import EmbargoIndex, refuse_breach
+from orature.stages.train_material import Material, gather
 from orature.train import guards
 from orature.train.config import TrainConfig
 from orature.train.devices import prepare_device
-from orature.train.examples import characters_of, examples_of, policy_of
-from orature.train.loader import Example, Loader
+from orature.train.job import Job, Made
+from orature.train.loader import Example
 from orature.train.loop import Outcome, fit
 from orature.train.watch import Watcher
 
 _GUARDS = "guards.json"
 
 
-@dataclass(frozen=True, slots=True)
-class _Material:
-    """What training works on, after all rows have been accounted for."""
-
-    train: list[Example]
-    dev: list[Example]
-    rejects: list[Reject]
-    total: int
-    characters: Characters
-    policy: TextPolicy
-    languages: list[str]
-    licences: list[str]
-    hours: float
-
-
 class Train(Stage):
-    """A model folder (`config.json`, `model.safetensors`, `vocab.json`, card, `train_log.jsonl`, `rejects.jsonl`).
+    """A model folder (`config.json`, weights, vocabulary, card, `train_log.jsonl`, `rejects.jsonl`).
 
-    The alphabet comes from the train split alone, checkpoints are chosen by dev CER, test is never opened except for
-    the embargo: a training row that repeats a dev or test sentence or recording stops the run (law 5).
+    The alphabet comes from the train split alone, checkpoints are chosen by dev, test is never opened except for the
+    embargo: a training row that repeats a dev or test sentence or recording stops the run (law 5). `start` is a model
+    folder of any trainable family; `rehearse` are corpora of old languages, mixed into training by
+    `config.mix.rehearsal_share` and standing guard on dev; `language` is the target where the family asks for one.
     """
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     corpus: Ref
     config: TrainConfig
+    start: Ref | None = None
+    rehearse: tuple[Ref, ...] = ()
+    language: str = ""
     model_name: str = ""
     reject_limit: float = 0.5
 
     def run(self, ctx: StageContext) -> None:
         """Guards first, then the run itself; interrupted, it goes on from its last checkpoint."""
         device = prepare_device(ctx.resources.device, ctx.resources.threads)
-        material = self._material(Corpus.open(ctx.path_of(self.corpus)))
-        feasible = guards.choose_subsampling(material.train, self.config.subsampling)
-        left_out = {reject.id for reject in feasible.rejects}
-        train = [example for example in material.train if example.id not in left_out]
-        rejects = [*material.rejects, *feasible.rejects]
-        if not train:
-            raise TrainingFailed("no training utterance is left", next_step="see the reasons with `orature check`")
-        config = ConformerConfig.of_size(
-            self.config.size,
-            vocabulary=len(material.characters),
-            subsampling=feasible.subsampling,
-            normalisation=self.config.normalisation,
-            dropout=self.config.dropout,
+        others = [Corpus.open(ctx.path_of(ref)) for ref in self.rehearse]
+        material = gather(Corpus.open(ctx.path_of(self.corpus)), others, self.config)
+        job = Job(
+            config=self.config,
+            texts=tuple(material.texts),
+            languages=tuple(material.languages),
+            start=None if self.start is None else str(ctx.path_of(self.start)),
+            language=self.language or (material.targets[0] if len(material.targets) == 1 else None),
         )
-        found = self._guard(ctx, material, train, config, device)
-        torch.manual_seed(self.config.seed)
-        model = ConformerCtc(config)
-        outcome = self._fit(ctx, model, train, material, device)
-        ctx.conserve(total=material.total, kept=len(train), rejected=_counts(rejects), reject_limit=self.reject_limit)
-        facts = self._facts(material, outcome, train, found, model)
-        self._write(ctx, ScratchCtc(model, material.characters, _labels(facts)), facts, outcome, rejects)
+        job, made, rejects = _fitting(job, material)
+        if not job.train:
+            raise TrainingFailed("no training utterance is left", next_step="see the reasons with `orature check`")
+        found = self._guard(ctx, job, made, device)
+        outcome = self._fit(ctx, job, made, material, device)
+        kept = len(job.train)
+        ctx.conserve(total=material.total, kept=kept, rejected=_counts(rejects), reject_limit=self.reject_limit)
+        self._write(ctx, made, self._facts(material, outcome, job, found, made), outcome, rejects)
         ctx.note(dev_cer=round(outcome.dev.cer, 4), dev_wer=round(outcome.dev.wer, 4), updates=outcome.updates)
 
-    def _material(self, corpus: Corpus) -> _Material:
-        train_rows, dev_rows = list(corpus.split("train")), list(corpus.split("dev"))
-        if not train_rows or not dev_rows:
-            raise CorpusError(
-                f"the corpus has {len(train_rows)} train and {len(dev_rows)} dev utterances; training needs both",
-                where=str(corpus.root),
-                next_step="make splits with `orature split CORPUS --to NEW`",
-            )
-        refuse_breach(train_rows, EmbargoIndex.of(dev_rows, corpus.split("test")), where=str(corpus.root))
-        languages = sorted({row.language for row in train_rows})
-        policy = policy_of(self.config, languages[0] if len(languages) == 1 else "und")
-        characters = characters_of(train_rows, policy)
-        train, rejects = examples_of(train_rows, policy, characters)
-        dev, _ = examples_of(dev_rows, policy, characters)
-        return _Material(
-            train=train,
-            dev=dev,
-            rejects=rejects,
-            total=len(train_rows),
-            characters=characters,
-            policy=policy,
-            languages=languages,
-            licences=sorted({row.licence for row in train_rows if row.licence}),
-            hours=sum(row.audio.duration_s for row in train_rows) / 3600,
-        )
-
-    def _guard(
-        self, ctx: StageContext, material: _Material, train: list[Example], config: ConformerConfig, device: str
-    ) -> dict[str, Any]:
-        """Alphabet and overfitting, once a key: a resumed run does not repeat them."""
-        outside = guards.check_alphabet(material.dev, material.characters)
+    def _guard(self, ctx: StageContext, job: Job, made: Made, device: str) -> dict[str, Any]:
+        """Alphabet and, from nothing, overfitting; once a key: a resumed run does not repeat them."""
+        targets = [example for example in job.dev if example.role == "target"]
+        outside = guards.check_alphabet(targets, made.vocabulary)
         found: dict[str, Any] = {"characters_outside": outside, "overfit_cer": None}
         done = ctx.state / _GUARDS
-        if self.config.overfit_clips == 0:
+        if self.config.overfit_clips == 0 or self.start is not None or made.steps is None:
             return found
         if done.is_file():
             found["overfit_cer"] = json.loads(done.read_text(encoding="utf-8"))["overfit_cer"]
             return found
         with ctx.progress("train: learning a few clips by heart", unit="updates") as bar:
             found["overfit_cer"] = guards.overfit(
-                lambda: ConformerCtc(config),
-                train,
-                material.characters,
-                self.config,
-                subsampling=config.subsampling,
-                device=device,
-                progress=bar,
+                lambda: job.make().learner, job.train, self.config, steps=made.steps, device=device, progress=bar
             )
         write_json(done, found)
         return found
 
-    def _fit(
-        self, ctx: StageContext, model: ConformerCtc, train: list[Example], material: _Material, device: str
-    ) -> Outcome:
-        space = material.characters.encode(" ")[0]
-        subsampling: Literal[2, 4] = model.config.subsampling
-        loader = Loader(train, self.config, subsampling=subsampling, space=space)
-        dev = Loader(material.dev, self.config, subsampling=subsampling)
+    def _fit(self, ctx: StageContext, job: Job, made: Made, material: Material, device: str) -> Outcome:
+        train, dev = job.loaders(made, ctx.resources.batch_seconds)
+        freezing = job.freezing(made)
         state = ctx.state / "training"
         state.mkdir(parents=True, exist_ok=True)
-        millions = sum(p.numel() for p in model.parameters()) / 1e6
+        trained = sum(p.numel() for p in freezing.trained) / 1e6
         say(
-            f"train: {millions:.1f} M parameters, {len(train)} utterances ({material.hours:.2f} h), "
-            f"{len(material.characters)} tokens, {10 * subsampling} ms steps, {self.config.updates} updates of "
-            f"{self.config.batch_seconds * self.config.accumulate:.0f} s\n"
+            f"train: {made.family.name}, {made.parameters / 1e6:.1f} M parameters ({trained:.1f} M trained), "
+            f"{len(job.train)} utterances ({material.hours:.2f} h), {len(made.vocabulary)} tokens, "
+            f"{self.config.updates} updates of {self.config.batch_seconds * self.config.accumulate:.0f} s\n"
             f"train: curves while it runs: tensorboard --logdir {ctx.logs}"
         )
         with ctx.progress("train", total=self.config.updates, unit="updates") as bar:
             watcher = Watcher(progress=bar, logs=ctx.logs)
             outcome = fit(
-                model, loader, dev, material.characters, self.config, state=state, watcher=watcher, device=device
+                made.learner,
+                train,
+                dev,
+                self.config,
+                freezing,
+                state=state,
+                watcher=watcher,
+                device=device,
+                score_start=self.start is not None,
             )
         ctx.note(audio_s_per_s=round(watcher.audio_s_per_s, 1))
         return outcome
 
     def _facts(
-        self,
-        material: _Material,
-        outcome: Outcome,
-        train: Sequence[Example],
-        found: dict[str, Any],
-        model: ConformerCtc,
+        self, material: Material, outcome: Outcome, job: Job, found: dict[str, Any], made: Made
     ) -> dict[str, Any]:
+        dev = outcome.dev
         return {
             "name": self.model_name or f"orature-{self.config.size}-{'-'.join(material.languages)}",
+            "family": made.family.name,
             "languages": material.languages,
             "licences": material.licences,
             "corpus_digest": self.corpus.digest,
-            "train_utterances": len(train),
+            "start": None
+            if self.start is None
+            else {"name": material.start_name(job.start), "digest": self.start.digest},
+            "rehearsal": [ref.digest for ref in self.rehearse],
+            "train_utterances": len(job.train),
             "train_hours": round(material.hours, 4),
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": made.parameters,
+            "step_ms": made.step_ms,
             "text_policy": material.policy.to_json(),
             "config": self.config.model_dump(mode="json"),
             "chosen": outcome.chosen,
             "updates": outcome.updates,
             "audio_hours_seen": round(outcome.audio_h, 3),
-            "dev": {"cer": round(outcome.dev.cer, 6), "wer": round(outcome.dev.wer, 6)},
+            "dev": {"cer": round(dev.cer, 6), "wer": round(dev.wer, 6)},
+            "dev_cer_by_language": {language: round(rate, 6) for language, rate in dev.languages.items()},
+            "guard_languages": list(dev.guards),
             "guards": found,
         }
 
     def _write(
-        self, ctx: StageContext, model: ScratchCtc, facts: dict[str, Any], outcome: Outcome, rejects: list[Reject]
+        self, ctx: StageContext, made: Made, facts: dict[str, Any], outcome: Outcome, rejects: list[Reject]
     ) -> None:
-        for name, write in model.files().items():
+        if self.config.train_only == "lora":
+            from orature.engines.lora import merge_lora
+
+            merge_lora(made.network)
+        network: Any = made.network
+        vocabulary: Any = made.vocabulary
+        for name, write in model_files(made.family, network, vocabulary, _labels(facts)).items():
             with ctx.writing(name) as part:
                 write(part)
         with ctx.writing("training.json") as part:
@@ -208,9 +171,32 @@ class Train(Stage):
             write_json_lines(part, [reject_json(reject) for reject in rejects])
 
 
+def _fitting(job: Job, material: Material) -> tuple[Job, Made, list[Reject]]:
+    """The job with its examples and the network, at the steps that lose few utterances; why others are left out.
+
+    Of Orature's Conformer the coarser steps (40 ms) are taken unless they lose more than 1 % of the utterances.
+    """
+    wanted = job.config.subsampling
+    own = job.start is None and job.config.network == "conformer"
+    choices = ((4, 2) if wanted == "auto" else (wanted,)) if own else (4,)
+    for subsampling in choices:
+        tried = replace(job, subsampling=subsampling)
+        made = tried.make()
+        train, dev, rejects = material.examples(made.vocabulary)
+        short = [] if made.steps is None else guards.infeasible(train, made.steps, made.step_ms)
+        long = guards.too_long(train, made.longest_s)
+        if len(short) <= guards.ALLOWED_INFEASIBLE * len(train):
+            break
+    guards.hopeless(short, len(train))
+    out = {reject.id for reject in (*short, *long)}
+    kept: list[Example] = [example for example in train if example.id not in out]
+    return tried.with_examples(kept, dev), made, [*rejects, *short, *long]
+
+
 def _labels(facts: dict[str, Any]) -> dict[str, str]:
     return {
         "name": str(facts["name"]),
+        "family": str(facts["family"]),
         "languages": ",".join(facts["languages"]),
         "licence": "; ".join(facts["licences"]) or "unknown",
     }

@@ -19,7 +19,9 @@ from orature.core.identity import canonical_json, digest_rows
 from orature.core.types import Hypothesis, Refusal, Utterance
 from orature.data import audio
 from orature.data.corpus import Corpus
-from orature.engines.scratch_ctc import ScratchCtc
+from orature.engines.ctc_recogniser import Decoder
+from orature.engines.protocol import Recogniser
+from orature.engines.recognisers import load_recogniser
 from orature.flow import Ref, Stage, StageContext
 from orature.train.devices import prepare_device
 
@@ -28,20 +30,27 @@ _SHARD = 200
 
 
 class Transcribe(Stage):
-    """Decodes by best path; every utterance of the split gets a line, a refused one with its reason."""
+    """Decodes a split; every utterance of it gets a line, a refused one with its reason.
+
+    `decoder` is a folder with a decoder.json (see `TuneDecoder`; None: best path, or greedy), `language` chooses an
+    adapter or a language token where the family has them.
+    """
 
     name: ClassVar[str] = "transcribe"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     model: Ref
     corpus: Ref
     split: str = "test"
+    decoder: Ref | None = None
+    language: str = ""
 
     def run(self, ctx: StageContext) -> None:
         """Shards of 200 utterances, so that a crash costs no more than one; the digest leaves paths out."""
         corpus = Corpus.open(ctx.path_of(self.corpus)).split(self.split)
         rows = sorted(corpus, key=lambda row: row.id)
         device = prepare_device(ctx.resources.device, ctx.resources.threads)
-        work = partial(_shard, str(ctx.path_of(self.model)), device)
+        decoder = "" if self.decoder is None else str(ctx.path_of(self.decoder))
+        work = partial(_shard, str(ctx.path_of(self.model)), device, self.language, decoder)
         began = time.monotonic()
         shards = ctx.map_shards(_batches(rows), work, folder="parts", total=len(rows), unit="utterances")
         spent_s = time.monotonic() - began
@@ -69,13 +78,24 @@ def _batches(rows: Sequence[Utterance]) -> Iterator[Sequence[Utterance]]:
 
 
 @lru_cache(maxsize=1)
-def _model(folder: str, device: str) -> ScratchCtc:
-    return ScratchCtc.load(Path(folder), device)
+def _model(folder: str, device: str, language: str, decoder: str) -> Recogniser:
+    return load_recogniser(folder, device=device, language=language or None, decoder=decoder_in(decoder))
 
 
-def _shard(model: str, device: str, rows: Sequence[Utterance], folder: Path) -> dict[str, Any]:
+def decoder_in(folder: str) -> Decoder | None:
+    """The decoder of a folder with a decoder.json; None for ""."""
+    if not folder:
+        return None
+    from orature.engines.decoder import load_decoder
+
+    return load_decoder(Path(folder))
+
+
+def _shard(
+    model: str, device: str, language: str, decoder: str, rows: Sequence[Utterance], folder: Path
+) -> dict[str, Any]:
     """Decodes one shard; audio that cannot be read becomes a refusal."""
-    recogniser = _model(model, device)
+    recogniser = _model(model, device, language, decoder)
     outcomes: list[Hypothesis | Refusal] = []
     recordings = []
     readable: list[int] = []

@@ -8,6 +8,7 @@ Example::
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ class Item:
     then: int | None
     duration_s: float
     """After the change of speed and the joining."""
+    copy: int = 0
+    """Counts the times that this utterance has been drawn before in the same epoch."""
 
 
 def plan_epoch(
@@ -37,24 +40,31 @@ def plan_epoch(
     batch_seconds: float,
     speeds: Sequence[float] = (1.0,),
     join_probability: float = 0.0,
+    chosen: Sequence[int] | None = None,
 ) -> list[list[Item]]:
-    """Every utterance once, in batches of at most `batch_seconds` padded seconds (a longer one stands alone).
+    """Every utterance once (or those of `chosen`, some of them repeatedly), in batches of so many padded seconds.
+
+    A batch is never longer than that, unless one utterance is, which then stands alone.
 
     Lengths are jittered by 2 % before they are sorted, so that batches differ from epoch to epoch while padding stays
     below 5 %; the order of the batches is random. The same arguments give the same plan.
     """
     rng = np.random.default_rng([seed, epoch, 0])
-    count = len(durations_s)
+    indices = list(range(len(durations_s))) if chosen is None else list(chosen)
+    count = len(indices)
     drawn = rng.choice(np.asarray(speeds), size=count)
     partners = rng.permutation(count)
     joined = rng.random(count) < join_probability
     jitter = rng.uniform(1 - _JITTER, 1 + _JITTER, size=count)
     items = []
-    for index in range(count):
-        speed = float(drawn[index])
-        then = int(partners[index]) if joined[index] and partners[index] != index else None
+    seen: Counter[int] = Counter()
+    for place, index in enumerate(indices):
+        speed = float(drawn[place])
+        partner = indices[int(partners[place])]
+        then = partner if joined[place] and partner != index else None
         length = durations_s[index] + (durations_s[then] if then is not None else 0.0)
-        items.append(Item(index, speed, then, length / speed))
+        items.append(Item(index, speed, then, length / speed, seen[index]))
+        seen[index] += 1
     order = np.argsort(np.array([item.duration_s for item in items]) * jitter, kind="stable")
     batches = cut([items[i] for i in order], batch_seconds)
     return [batches[i] for i in rng.permutation(len(batches))]

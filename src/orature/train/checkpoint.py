@@ -6,14 +6,14 @@ then, so that a crash at any instant leaves one whole checkpoint. No random stat
 
 Example::
 
-    save(state_dir, model, optimiser, Progressed(update=100))
-    progressed = restore(state_dir, model, optimiser)   # None when there is nothing to resume
+    save(state_dir, weights_of(model), optimiser_tensors(optimiser), Progressed(update=100))
+    found = restore(state_dir)   # None when there is nothing to resume
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,17 @@ from pydantic import BaseModel, Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from orature.core.errors import StoreError
 from orature.core.files import fsync_tree
 
 _CURRENT = "checkpoint"
 
 
 class Best(BaseModel):
-    """A checkpoint that did well on dev."""
+    """A checkpoint that did well on dev; `figure` is what checkpoints are chosen by (lower is better)."""
 
     update: int
-    dev_cer: float
+    figure: float
 
 
 class Progressed(BaseModel):
@@ -41,9 +42,9 @@ class Progressed(BaseModel):
     epoch: int = 0
     batch_in_epoch: int = 0
     audio_s: float = 0.0
-    loss_sum: float = 0.0
     loss_count: int = 0
-    blank_sum: float = 0.0
+    figures: dict[str, float] = Field(default_factory=dict)
+    """Sums since the last evaluation: loss, weight, and what the learner counts."""
     grad_sum: float = 0.0
     best: list[Best] = Field(default_factory=list)
     evaluations_without_gain: int = 0
@@ -66,7 +67,7 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor])
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
-def save(state: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progressed: Progressed) -> None:
+def save(state: Path, weights: dict[str, Tensor], optimiser: dict[str, Tensor], progressed: Progressed) -> None:
     """Writes the checkpoint of this update (unless it is there already) and drops older ones."""
     place = state / f"{_CURRENT}-{progressed.update:08d}-{progressed.batch_in_epoch:06d}"
     if place.exists():
@@ -74,8 +75,8 @@ def save(state: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progre
     beside = state / f"{_CURRENT}.writing"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    save_file(weights_of(model), beside / "model.safetensors")
-    save_file(optimiser_tensors(optimiser), beside / "optimiser.safetensors")
+    save_file(weights, beside / "model.safetensors")
+    save_file(optimiser, beside / "optimiser.safetensors")
     (beside / "progress.json").write_text(progressed.model_dump_json(), encoding="utf-8")
     fsync_tree(beside)
     beside.rename(place)
@@ -88,20 +89,34 @@ def _whole(state: Path) -> list[Path]:
     return sorted(path for path in state.glob(f"{_CURRENT}-*") if path.is_dir())
 
 
-def restore(state: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progressed | None:
-    """Loads the newest whole checkpoint into `model` and `optimiser`."""
+def restore(state: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], Progressed] | None:
+    """Weights, optimiser tensors and counters of the newest whole checkpoint; None when there is nothing to resume."""
     found = _whole(state)
     if not found:
         return None
     folder = found[-1]
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    load_optimiser(optimiser, load_file(folder / "optimiser.safetensors"))
-    return Progressed.model_validate_json((folder / "progress.json").read_text(encoding="utf-8"))
+    progressed = Progressed.model_validate_json((folder / "progress.json").read_text(encoding="utf-8"))
+    return load_file(folder / "model.safetensors"), load_file(folder / "optimiser.safetensors"), progressed
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Contiguous CPU copies of a model's weights."""
-    return {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+def weights_of(model: nn.Module, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Contiguous CPU copies of a model's weights, or of those in `names`."""
+    return {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in model.state_dict().items()
+        if names is None or name in names
+    }
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], names: Collection[str] | None = None) -> None:
+    """Puts back what `weights_of` gave; every name must be there."""
+    wanted = set(model.state_dict()) if names is None else set(names)
+    if set(weights) != wanted:
+        raise StoreError(
+            f"the checkpoint holds other weights than the model: {sorted(set(weights) ^ wanted)[:3]}",
+            next_step="remove the unfinished work with `orature store gc` and train again",
+        )
+    model.load_state_dict(weights, strict=False)
 
 
 def candidate_path(state: Path, update: int) -> Path:
@@ -109,15 +124,15 @@ def candidate_path(state: Path, update: int) -> Path:
     return state / f"candidate-{update:08d}.safetensors"
 
 
-def keep_candidate(state: Path, model: nn.Module, progressed: Progressed, dev_cer: float, most: int) -> bool:
+def keep_candidate(
+    state: Path, weights: Callable[[], dict[str, Tensor]], progressed: Progressed, figure: float, most: int
+) -> bool:
     """Keeps the weights if they are among the `most` best on dev; says whether they are the best so far."""
-    best_so_far = not progressed.best or dev_cer < min(b.dev_cer for b in progressed.best)
-    ranked = sorted([*progressed.best, Best(update=progressed.update, dev_cer=dev_cer)], key=_rank)
-    progressed.best, dropped = ranked[:most], ranked[most:]
+    best_so_far, dropped = rank_candidate(progressed, figure, most)
     if any(b.update == progressed.update for b in progressed.best):
         path = candidate_path(state, progressed.update)
         beside = path.with_suffix(".writing")
-        save_file(weights_of(model), beside)
+        save_file(weights(), beside)
         beside.rename(path)
     progressed_dropped = [candidate_path(state, b.update) for b in dropped]
     for path in progressed_dropped:
@@ -125,14 +140,24 @@ def keep_candidate(state: Path, model: nn.Module, progressed: Progressed, dev_ce
     return best_so_far
 
 
+def rank_candidate(progressed: Progressed, figure: float, most: int) -> tuple[bool, list[Best]]:
+    """Enters this update among the best; whether it leads, and what fell off the list."""
+    best_so_far = not progressed.best or figure < min(b.figure for b in progressed.best)
+    ranked = sorted([*progressed.best, Best(update=progressed.update, figure=figure)], key=_rank)
+    progressed.best, dropped = ranked[:most], ranked[most:]
+    return best_so_far, dropped
+
+
 def _rank(best: Best) -> tuple[float, int]:
-    return best.dev_cer, -best.update
+    return best.figure, -best.update
 
 
 def average(state: Path, updates: Sequence[int]) -> dict[str, Tensor]:
     """The mean of the kept weights of `updates` (Polyak averaging over checkpoints)."""
     total: dict[str, Tensor] = {}
+    kinds: dict[str, torch.dtype] = {}
     for update in sorted(updates):
         for name, value in load_file(candidate_path(state, update)).items():
+            kinds[name] = value.dtype
             total[name] = total[name] + value.double() if name in total else value.double()
-    return {name: (value / len(updates)).float() for name, value in total.items()}
+    return {name: (value / len(updates)).to(kinds[name]) for name, value in total.items()}

@@ -11,11 +11,11 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from orature.engines.conformer import Size
 from orature.engines.features import Normalisation
 from orature.train.augment_config import AugmentConfig
+from orature.train.mixing import MixConfig
 
-__all__ = ["AugmentConfig", "Scale", "TrainConfig"]
+__all__ = ["AugmentConfig", "MixConfig", "Scale", "TrainConfig"]
 
 Scale = Literal["smoke", "dev", "full"]
 _SHORT_S = 1.5
@@ -23,30 +23,65 @@ _FEW_SPEAKERS = 10
 
 
 class TrainConfig(BaseModel, frozen=True, extra="forbid"):
-    """A CTC training run from nothing; learning rates are for AdamW, times in seconds of audio."""
+    """A training run, from nothing or from a checkpoint; learning rates are for AdamW, times in seconds of audio."""
 
-    size: Size = "tiny"
+    network: Literal["conformer", "transformer"] = "conformer"
+    """What is trained from nothing; a checkpoint brings its own."""
+    size: str = "tiny"
+    """Size of a network from nothing, see `ConformerConfig.of_size` and `TransformerConfig.of_size`."""
     subsampling: Literal["auto", 2, 4] = "auto"
     normalisation: Normalisation = "mean-variance"
     """Of the features, an utterance at a time; see `orature.engines.features.normalise`."""
     dropout: float = 0.1
     case: Literal["keep", "lower"] = "lower"
     punctuation: Literal["keep", "strip"] = "strip"
+
+    head: Literal["auto", "new", "extend", "keep"] = "auto"
+    """The output layer of a checkpoint, see `orature.engines.families.Start`."""
+    model_overrides: dict[str, float | int | bool | str] = Field(default_factory=dict)
+    """Fields of the checkpoint's own config, dropouts above all."""
+    freeze: tuple[Literal["features", "encoder", "decoder"], ...] = ()
+    """Parts that are never trained."""
+    freeze_encoder_updates: int = Field(default=0, ge=0)
+    """So many updates train the output layer alone."""
+    train_only: Literal["all", "adapters", "lora", "head"] = "all"
+    lora_rank: int = Field(default=16, ge=1)
+
     updates: int = Field(default=2000, ge=1)
     batch_seconds: float = Field(default=100.0, gt=0)
     accumulate: int = Field(default=1, ge=1)
+    """Batches an update, shared out over the processes where there are several."""
     peak_lr: float = Field(default=2e-3, gt=0)
+    schedule: Literal["cosine", "tri-stage", "linear", "inverse-sqrt", "constant"] = "cosine"
+    """After the warm-up: a cosine, a line or a root down; held and then exponentially down (tri-stage); or level."""
     warmup_share: float = Field(default=0.1, ge=0.0, le=0.9)
+    hold_share: float = Field(default=0.4, ge=0.0, le=1.0)
+    """Of tri-stage: the share of the updates at the peak."""
+    final_lr_share: float = Field(default=0.02, ge=0.0, le=1.0)
+    betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.02
     clip_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    """torch.compile: worth it on a GPU and for long runs."""
+
+    loss_scale: Literal["labels", "sqrt-length"] = "labels"
+    """CTC: divided by the labels of the batch, or each utterance by the root of its length (slimIPL)."""
+    lid_weight: float = Field(default=0.0, ge=0.0)
+    """Weight of the language-identification loss where there are several languages."""
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Attention models only."""
+    mix: MixConfig = MixConfig()
+
     evaluate_every: int = Field(default=100, ge=1)
     patience: int = Field(default=30, ge=1)
-    """Early stop after this many evaluations without a better dev CER."""
+    """Early stop after this many evaluations without a better dev figure."""
+    select: str = "cer"
+    """What chooses the checkpoint on dev: cer (all utterances), macro-cer, or language:xx."""
     average: int = Field(default=5, ge=1)
     """So many of the best checkpoints are averaged; the average is kept if it is better on dev."""
     overfit_clips: int = Field(default=16, ge=0)
-    """The guard before a long run: can the model learn this many clips by heart? 0 leaves the guard out."""
+    """The guard before a long run from nothing: can the model learn this many clips by heart? 0 leaves it out."""
     augment: AugmentConfig = AugmentConfig()
     seed: int = 1
 
@@ -70,7 +105,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
         if scale == "dev":
             return config
         big = hours >= 20.0
-        size: Size = "base" if big else "small"
+        size = "base" if big else "small"
         return config.model_copy(
             update={
                 "size": size,

@@ -1,83 +1,102 @@
-"""How a model does on dev: loss, CER, WER and the share of blanks, by best path, without augmentation.
+"""How a model does on dev: loss, CER, WER and the share of blanks, in all and by language, without augmentation.
 
 Example::
 
-    report = assess(model, loader, characters, batch_seconds=200)
-    print(report.cer)
+    tally = Tally()
+    tally.add(example, heard="shuk wasi")
+    print(tally.report().cer)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import torch
 from rapidfuzz.distance import Levenshtein
-from torch import nn
-from torch.nn import functional as F
 
-from orature.engines.characters import BLANK, UNKNOWN, Characters
-from orature.engines.ctc_decode import collapse
-from orature.train.loader import Batch, Loader
+from orature.core.errors import ConfigError
+from orature.train.loader import Example
+
+_COUNTS = ("chars", "char_errors", "words", "word_errors", "empty", "utterances")
 
 
 @dataclass(frozen=True, slots=True)
 class DevReport:
-    """Rates are fractions of the reference; `empty_share` is the share of utterances with an empty hypothesis."""
+    """Rates are fractions of the reference; `empty_share` is the share of utterances with an empty hypothesis.
+
+    `cer`, `wer`, `loss` and the shares are over the target utterances; `languages` holds the CER of every language,
+    also of those that only stand guard against forgetting; `macro_cer` is the plain mean over target languages.
+    """
 
     loss: float
     cer: float
     wer: float
     blank_share: float
     empty_share: float
+    languages: Mapping[str, float] = field(default_factory=dict)
+    macro_cer: float = 0.0
+    guards: tuple[str, ...] = ()
+    """Languages of `languages` that are not targets."""
+
+    def selection(self, select: str) -> float:
+        """The figure that chooses a checkpoint: "cer", "macro-cer" or "language:xx"; ConfigError for an unknown one."""
+        if select == "cer":
+            return self.cer
+        if select == "macro-cer":
+            return self.macro_cer
+        language = select.removeprefix("language:")
+        if select.startswith("language:") and language in self.languages:
+            return self.languages[language]
+        raise ConfigError(
+            f"checkpoints cannot be chosen by {select!r}",
+            next_step="choose cer, macro-cer or language:xx with one of: " + ", ".join(sorted(self.languages)),
+        )
 
 
-def ctc_loss(logits_BTV: torch.Tensor, frames_B: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """CTC loss summed over the batch and divided by its number of labels (Graves et al. 2006, section 4)."""
-    log_TBV = logits_BTV.float().log_softmax(dim=-1).transpose(0, 1)
-    device = log_TBV.device
-    total = F.ctc_loss(
-        log_TBV,
-        batch.targets.to(device),
-        frames_B,
-        batch.target_lengths_B.to(device),
-        blank=BLANK,
-        reduction="sum",
-        zero_infinity=True,
-    )
-    return total / batch.target_lengths_B.sum().clamp(min=1)
+class Tally:
+    """Adds up errors utterance by utterance; sums of several processes may be added together."""
 
+    def __init__(self) -> None:
+        self.counts: dict[str, dict[str, float]] = {}
+        self.losses = self.weights = self.blanks = self.steps = 0.0
 
-@torch.no_grad()
-def assess(model: nn.Module, loader: Loader, characters: Characters, *, batch_seconds: float) -> DevReport:
-    """Scores `model` (put back into its mode afterwards) on all utterances of `loader`."""
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    losses = chars = char_errors = words = word_errors = blanks = steps = empty = utterances = 0.0
-    for batch in loader.plain(batch_seconds):
-        logits_BTV, frames_B = model(batch.samples_BS.to(device), batch.lengths_B.to(device))
-        labels = float(batch.target_lengths_B.sum())
-        losses += float(ctc_loss(logits_BTV, frames_B, batch)) * labels
-        paths_BT = logits_BTV.argmax(dim=-1).cpu().numpy()
-        for item, path, count in zip(batch.items, paths_BT, frames_B.tolist(), strict=True):
-            tokens = collapse(path[:count])
-            hypothesis = [t for t in tokens if t != UNKNOWN]
-            example = loader.examples[item.index]
-            heard = characters.decode(hypothesis)
-            chars += len(example.text)
-            char_errors += Levenshtein.distance(example.text, heard)
-            said = example.text.split()
-            words += len(said)
-            word_errors += Levenshtein.distance(said, heard.split())
-            blanks += float((path[:count] == BLANK).sum())
-            steps += count
-            empty += not heard
-            utterances += 1
-    model.train(was_training)
-    return DevReport(
-        loss=losses / max(chars, 1.0),
-        cer=char_errors / max(chars, 1.0),
-        wer=word_errors / max(words, 1.0),
-        blank_share=blanks / max(steps, 1.0),
-        empty_share=empty / max(utterances, 1.0),
-    )
+    def add(self, example: Example, heard: str) -> None:
+        """Counts one utterance."""
+        key = f"{'guard' if example.role != 'target' else 'target'} {example.language}"
+        row = self.counts.setdefault(key, dict.fromkeys(_COUNTS, 0.0))
+        said = example.text.split()
+        row["chars"] += len(example.text)
+        row["char_errors"] += Levenshtein.distance(example.text, heard)
+        row["words"] += len(said)
+        row["word_errors"] += Levenshtein.distance(said, heard.split())
+        row["empty"] += not heard
+        row["utterances"] += 1
+
+    def merge(self, other: Tally) -> None:
+        """Adds the sums of another process."""
+        for key, theirs in other.counts.items():
+            row = self.counts.setdefault(key, dict.fromkeys(_COUNTS, 0.0))
+            for name, value in theirs.items():
+                row[name] += value
+        self.losses += other.losses
+        self.weights += other.weights
+        self.blanks += other.blanks
+        self.steps += other.steps
+
+    def report(self) -> DevReport:
+        """Rates from the sums."""
+        targets = {key: row for key, row in self.counts.items() if key.startswith("target ")}
+        total = {name: sum(row[name] for row in targets.values()) for name in _COUNTS}
+        rates = {key: row["char_errors"] / max(row["chars"], 1.0) for key, row in sorted(self.counts.items())}
+        aimed = [rate for key, rate in rates.items() if key in targets]
+        languages = {key.split(" ", 1)[1]: rate for key, rate in rates.items()}
+        return DevReport(
+            loss=self.losses / max(self.weights, 1.0),
+            cer=total["char_errors"] / max(total["chars"], 1.0),
+            wer=total["word_errors"] / max(total["words"], 1.0),
+            blank_share=self.blanks / max(self.steps, 1.0),
+            empty_share=total["empty"] / max(total["utterances"], 1.0),
+            languages=languages,
+            macro_cer=sum(aimed) / max(1, len(aimed)),
+            guards=tuple(key.split(" ", 1)[1] for key in rates if key not in targets),
+        )

@@ -2,7 +2,7 @@
 
 Example::
 
-    examples, rejects = examples_of(corpus.split("train"), policy, characters)
+    examples, rejects = examples_of(corpus.split("train"), policy, vocabulary)
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orature.core.types import Reject, Utterance
-from orature.engines.characters import Characters
+from orature.engines.vocabulary import Vocabulary
 from orature.text.alphabet import TextPolicy, prepare
 from orature.text.normalise import TURKIC, normaliser_for
 from orature.train.config import TrainConfig
 from orature.train.loader import Example
+from orature.train.mixing import Role
 
 SPACE = " "
 
@@ -25,13 +26,13 @@ def policy_of(config: TrainConfig, language: str) -> TextPolicy:
     return TextPolicy(case=config.case, punctuation=config.punctuation, turkic=turkic)
 
 
-def characters_of(utterances: Iterable[Utterance], policy: TextPolicy) -> Characters:
-    """The characters of the prepared training transcripts, and the space."""
-    return Characters.of([SPACE, *(prepare(u.text, policy) for u in utterances if u.text)])
+def texts_of(utterances: Iterable[Utterance], policy: TextPolicy) -> list[str]:
+    """The prepared transcripts, and the space: what a vocabulary is made from."""
+    return [SPACE, *(prepare(u.text, policy) for u in utterances if u.text)]
 
 
 def examples_of(
-    utterances: Iterable[Utterance], policy: TextPolicy, characters: Characters
+    utterances: Iterable[Utterance], policy: TextPolicy, vocabulary: Vocabulary, role: Role = "target"
 ) -> tuple[list[Example], list[Reject]]:
     """One example an utterance with a transcript, in the order of their ids; the others are rejected with a reason."""
     examples: list[Example] = []
@@ -43,6 +44,19 @@ def examples_of(
             rejects.append(Reject(utterance.id, "text-empty", f"{detail} under the text policy"))
             continue
         span = utterance.audio
-        tokens = tuple(characters.encode(text))
-        examples.append(Example(utterance.id, span.path, span.start_s, span.duration_s, text, tokens))
+        tokens = tuple(vocabulary.encode(text))
+        examples.append(
+            Example(
+                id=utterance.id,
+                path=span.path,
+                start_s=span.start_s,
+                duration_s=span.duration_s,
+                text=text,
+                tokens=tokens,
+                language=utterance.language,
+                source=utterance.source,
+                origin=utterance.origin,
+                role=role,
+            )
+        )
     return examples, rejects

@@ -5,27 +5,23 @@ step a label, and one more between equal neighbours)? Can the model learn a few 
 
 Example::
 
-    plan = choose_subsampling(examples, "auto")
-    overfit(make_model, loader, characters, config)
+    rejects = infeasible(examples, network.steps, step_ms=40)
+    overfit(make_learner, examples, config, steps=network.steps, device="cpu")
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from orature.core.errors import TrainingFailed
 from orature.core.progress import Progress
 from orature.core.types import RATE_HZ, Reject
-from orature.engines.characters import Characters
-from orature.engines.conformer import ConformerCtc
 from orature.engines.ctc_decode import steps_needed
-from orature.engines.features import frames_of
+from orature.engines.vocabulary import Vocabulary
 from orature.train.config import AugmentConfig, TrainConfig
-from orature.train.dev import assess, ctc_loss
+from orature.train.learner import Learner
 from orature.train.loader import Example, Loader
 
 ALLOWED_OUTSIDE = 0.2
@@ -37,57 +33,47 @@ _LEARNT_CER = 0.3
 _OVERFIT_SECONDS = 40.0
 
 
-@dataclass(frozen=True, slots=True)
-class Feasibility:
-    """The chosen subsampling and the utterances whose labels do not fit at it."""
-
-    subsampling: Literal[2, 4]
-    rejects: tuple[Reject, ...]
-
-
-def steps_at(duration_s: float, subsampling: int) -> int:
-    """Output steps of a recording of `duration_s` seconds."""
-    return -(-frames_of(round(duration_s * RATE_HZ)) // subsampling)
-
-
-def infeasible(examples: Sequence[Example], subsampling: int) -> list[Reject]:
+def infeasible(examples: Sequence[Example], steps: Callable[[int], int], step_ms: float) -> list[Reject]:
     """The examples with fewer output steps than CTC needs for their labels."""
     found = []
     for example in examples:
-        have, need = steps_at(example.duration_s, subsampling), steps_needed(list(example.tokens))
+        have, need = steps(round(example.duration_s * RATE_HZ)), steps_needed(list(example.tokens))
         if have < need:
-            detail = (
-                f"{example.duration_s:.2f} s give {have} output steps of {10 * subsampling} ms, the text needs {need}"
-            )
+            detail = f"{example.duration_s:.2f} s give {have} output steps of {step_ms:.0f} ms, the text needs {need}"
             found.append(Reject(example.id, "ctc-infeasible", detail))
     return found
 
 
-def choose_subsampling(examples: Sequence[Example], wanted: Literal["auto", 2, 4]) -> Feasibility:
-    """The coarser steps (40 ms) unless they lose more than 1 % of the utterances; TrainingFailed if half are lost."""
-    choices: tuple[Literal[2, 4], ...] = (4, 2) if wanted == "auto" else (wanted,)
-    rejects: list[Reject] = []
-    for subsampling in choices:
-        rejects = infeasible(examples, subsampling)
-        if len(rejects) <= ALLOWED_INFEASIBLE * len(examples):
-            break
-    if len(rejects) > HOPELESS * len(examples):
+def too_long(examples: Sequence[Example], longest_s: float | None) -> list[Reject]:
+    """The examples that a family cannot take at once (Whisper hears 30 s)."""
+    if longest_s is None:
+        return []
+    detail = f"longer than the {longest_s:g} s that this family takes at once"
+    return [
+        Reject(example.id, "too-long-for-model", f"{example.duration_s:.1f} s are {detail}")
+        for example in examples
+        if example.duration_s > longest_s
+    ]
+
+
+def hopeless(rejects: Sequence[Reject], total: int) -> None:
+    """TrainingFailed when most utterances are too short for their transcripts."""
+    if len(rejects) > HOPELESS * total:
         worst = rejects[0]
         raise TrainingFailed(
-            f"{len(rejects)} of {len(examples)} training utterances are too short for their transcripts "
+            f"{len(rejects)} of {total} training utterances are too short for their transcripts "
             f"(for example {worst.id}: {worst.detail})",
             next_step="check that each transcript belongs to its recording, and that the recordings are whole",
         )
-    return Feasibility(subsampling, tuple(rejects))
 
 
-def check_alphabet(dev: Sequence[Example], characters: Characters) -> dict[str, int]:
+def check_alphabet(dev: Sequence[Example], vocabulary: Vocabulary) -> dict[str, int]:
     """Counts the characters of dev that training never showed; TrainingFailed when they are over a fifth."""
     outside: dict[str, int] = {}
     total = 0
     for example in dev:
         total += len(example.text)
-        for letter in characters.unknown(example.text):
+        for letter in vocabulary.unknown(example.text):
             outside[letter] = outside.get(letter, 0) + example.text.count(letter)
     lost = sum(outside.values())
     if total and lost > ALLOWED_OUTSIDE * total:
@@ -100,12 +86,11 @@ def check_alphabet(dev: Sequence[Example], characters: Characters) -> dict[str, 
 
 
 def overfit(
-    make_model: Callable[[], ConformerCtc],
+    make_learner: Callable[[], Learner],
     examples: Sequence[Example],
-    characters: Characters,
     config: TrainConfig,
     *,
-    subsampling: int,
+    steps: Callable[[int], int],
     device: str,
     progress: Progress | None = None,
 ) -> float:
@@ -114,28 +99,26 @@ def overfit(
     TrainingFailed when half of the characters stay wrong: then more data or time would not help either.
     """
     chosen = _spread(examples, config.overfit_clips)
-    plain = config.model_copy(
-        update={"augment": AugmentConfig(speeds=(1.0,), warp=0.0, noise_probability=0.0, gain_db=0)}
-    )
-    loader = Loader(chosen, plain, subsampling=subsampling)
+    bare = AugmentConfig(speeds=(1.0,), warp=0.0, noise_probability=0.0, gain_db=0)
+    loader = Loader(chosen, config.model_copy(update={"augment": bare}), steps=steps)
     torch.manual_seed(config.seed)
-    model = make_model().to(device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=min(config.peak_lr, 1e-3), betas=(0.9, 0.98))
+    learner = make_learner()
+    learner.module.to(device)
+    optimiser = torch.optim.AdamW(learner.module.parameters(), lr=min(config.peak_lr, 1e-3), betas=(0.9, 0.98))
     batches = list(loader.plain(_OVERFIT_SECONDS))
     cer = 1.0
     for update in range(1, _OVERFIT_UPDATES + 1):
-        batch = batches[update % len(batches)]
-        model.train()
+        learner.module.train()
         optimiser.zero_grad(set_to_none=True)
-        logits_BTV, frames_B = model(batch.samples_BS.to(device), batch.lengths_B.to(device))
-        loss = ctc_loss(logits_BTV, frames_B, batch)
+        losses = learner.loss(batches[update % len(batches)])
+        loss = losses.total / losses.weight
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(learner.module.parameters(), 1.0)
         optimiser.step()
         if progress is not None:
             progress.advance(1, note=f"loss {float(loss.detach()):.3f} · CER {100 * cer:.0f} %")
         if update % 20 == 0:
-            cer = assess(model, loader, characters, batch_seconds=_OVERFIT_SECONDS).cer
+            cer = learner.assess(loader, batch_seconds=_OVERFIT_SECONDS).report().cer
             if progress is not None:
                 progress.advance(0, note=f"CER {100 * cer:.0f} %")
             if cer <= _LEARNT_CER:

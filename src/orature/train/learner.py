@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from orature.train.dev import DevReport
+from orature.train.dev import Tally
 from orature.train.loader import Batch, Loader
 
 
@@ -39,10 +39,10 @@ class Learner(Protocol):
     module: nn.Module
     """All that is trained and saved (the network and, in training, auxiliary heads)."""
 
-    def loss(self, batch: Batch) -> Losses:
-        """The training loss; called under autocast and in training mode."""
+    def loss(self, batch: Batch, module: nn.Module | None = None) -> Losses:
+        """The training loss under autocast in training mode; `module` is the module wrapped for several processes."""
         ...
 
-    def assess(self, loader: Loader, *, batch_seconds: float) -> DevReport:
-        """Scores all utterances of `loader` in evaluation mode without augmentation."""
+    def assess(self, loader: Loader, *, batch_seconds: float, part: tuple[int, int] = (0, 1)) -> Tally:
+        """Adds up errors over `loader` in evaluation mode; `part` (i, n) takes every n-th batch from the i-th on."""
         ...

@@ -58,7 +58,6 @@ def ctc_lid_losses(
     languages: Sequence[str] = (),
     lid_weight: float = 1.0,
     loss_scale: LossScale = "labels",
-    log_BG: Tensor | None = None,
 ) -> Losses:
     """CTC, and language identification where `lid_BG` (of a `LidHead` of `languages`) is given and has a weight.
 

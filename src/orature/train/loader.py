@@ -2,29 +2,32 @@
 
 Example::
 
-    loader = Loader(examples, config, subsampling=4)
+    loader = Loader(examples, config, steps=network.steps)
     for batch in loader.epoch(0): ...
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from orature.core.types import RATE_HZ
+from orature.core.types import RATE_HZ, Origin
 from orature.data import audio
 from orature.engines.ctc_decode import steps_needed
 from orature.engines.features import WARPS, frames_of
-from orature.train.augment import mask_spans_of, perturb
+from orature.train.augment import mask_spans_of, perturb, stack_spans
 from orature.train.batches import Item, cut, plan_epoch
 from orature.train.config import TrainConfig
+from orature.train.mixing import Group, Role, draw_epoch
+from orature.train.rooms import Rooms
 
 Samples = npt.NDArray[np.float32]
 _AHEAD = 4
@@ -40,6 +43,11 @@ class Example:
     duration_s: float
     text: str
     tokens: tuple[int, ...]
+    language: str = "und"
+    source: str = ""
+    origin: Origin = "real"
+    role: Role = "target"
+    """Rehearsal rows keep old languages alive in training; on dev they only stand guard."""
 
 
 @dataclass(slots=True)
@@ -51,12 +59,29 @@ class Batch:
     lengths_B: Tensor
     targets: Tensor
     target_lengths_B: Tensor
+    languages: list[str]
     warps_B: Tensor | None = None
     spans: tuple[Tensor, Tensor] | None = None
 
     @property
     def seconds(self) -> float:
         return float(self.lengths_B.sum()) / RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A batch of the plan in the pieces that are computed at once; none where another process computes it."""
+
+    seconds: float
+    pieces: list[Batch]
+
+
+def _planned(seconds: float, future: Future[list[Batch]] | None) -> Planned:
+    return Planned(seconds, [] if future is None else future.result())
+
+
+def _seconds(items: Sequence[Item]) -> float:
+    return sum(item.duration_s for item in items)
 
 
 class AudioCache:
@@ -89,7 +114,9 @@ class AudioCache:
 class Loader:
     """Makes the batches of an epoch; the same seed, epoch and utterance always give the same samples.
 
-    `space` is the token between joined utterances.
+    `steps` tells how many output steps a number of samples gives (CTC needs one a label; None: no such bound), `space`
+    are the tokens between joined utterances, `mask_bins` what frequency masks choose from. `micro_seconds` bounds what
+    is computed at once: a longer batch is cut up, which changes memory and nothing else.
     """
 
     def __init__(
@@ -97,16 +124,22 @@ class Loader:
         examples: Sequence[Example],
         config: TrainConfig,
         *,
-        subsampling: int,
-        space: int | None = None,
+        steps: Callable[[int], int] | None = None,
+        space: Sequence[int] = (),
+        mask_bins: int = 80,
+        micro_seconds: float | None = None,
     ) -> None:
-        self.examples, self.config, self.subsampling, self.space = examples, config, subsampling, space
+        self.examples, self.config, self.steps, self.space = examples, config, steps, tuple(space)
+        self.mask_bins, self.micro_seconds = mask_bins, micro_seconds
         self._cache = AudioCache()
         self._durations_s = [example.duration_s for example in examples]
+        self._rooms = Rooms(config.seed, config.augment)
+        self._groups = [Group(e.language, e.source, e.origin, e.role) for e in examples]
 
     def plan(self, epoch: int) -> list[list[Item]]:
         """The batches of `epoch`."""
-        augment = self.config.augment
+        augment, mix = self.config.augment, self.config.mix
+        chosen = draw_epoch(self._durations_s, self._groups, mix, self.config.seed, epoch)
         return plan_epoch(
             self._durations_s,
             seed=self.config.seed,
@@ -114,31 +147,51 @@ class Loader:
             batch_seconds=self.config.batch_seconds,
             speeds=augment.speeds or (1.0,),
             join_probability=augment.join_probability,
+            chosen=chosen,
         )
 
-    def epoch(self, epoch: int, *, skip: int = 0, masks: bool = True) -> Iterator[Batch]:
-        """Batches of `epoch` after the first `skip`, prepared in a thread up to four ahead."""
-        plan = self.plan(epoch)[skip:]
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            waiting: list[Future[Batch]] = []
-            for number, items in enumerate(plan):
-                waiting.append(pool.submit(self.build, items, epoch, augment=True, masks=masks))
-                if number + 1 >= _AHEAD:
-                    yield waiting.pop(0).result()
-            for future in waiting:
-                yield future.result()
+    def epoch(
+        self, epoch: int, *, skip: int = 0, masks: bool = True, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[Planned]:
+        """Batches of `epoch` after the first `skip`, prepared in a thread up to four ahead.
 
-    def plain(self, batch_seconds: float) -> Iterator[Batch]:
-        """All utterances without augmentation, for dev."""
+        A batch that another process computes (`part` is (this one, how many)) comes without its audio.
+        """
+        plan = self.plan(epoch)[skip:]
+        rank, processes = part
+        size = self.config.accumulate
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            waiting: list[tuple[float, Future[list[Batch]] | None]] = []
+            for number, items in enumerate(plan):
+                mine = number % size % processes == rank
+                work = partial(self._cut_up, items, epoch, masks)
+                waiting.append((_seconds(items), pool.submit(work) if mine else None))
+                if number + 1 >= _AHEAD:
+                    yield _planned(*waiting.pop(0))
+            for seconds, future in waiting:
+                yield _planned(seconds, future)
+
+    def _cut_up(self, items: list[Item], epoch: int, masks: bool) -> list[Batch]:
+        pieces = [items] if self.micro_seconds is None else cut(items, self.micro_seconds)
+        return [self.build(piece, epoch, augment=True, masks=masks) for piece in pieces]
+
+    def one(self, index: int) -> Batch:
+        """A batch of one utterance as it is."""
+        return self.build([Item(index, 1.0, None, self._durations_s[index])], 0, augment=False)
+
+    def plain(self, batch_seconds: float, part: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
+        """All utterances (of every n-th batch from the i-th on, for `part` (i, n)) without augmentation, for dev."""
         order = sorted(range(len(self.examples)), key=lambda i: self._durations_s[i])
-        for items in cut([Item(i, 1.0, None, self._durations_s[i]) for i in order], batch_seconds):
+        batches = cut([Item(i, 1.0, None, self._durations_s[i]) for i in order], batch_seconds)
+        for items in batches[part[0] :: part[1]]:
             yield self.build(items, 0, augment=False)
 
     def build(self, items: list[Item], epoch: int, *, augment: bool, masks: bool = False) -> Batch:
         """One batch; an utterance that its speed makes too short for its labels keeps its own speed."""
         recordings, tokens, warps, time_spans, mel_spans = [], [], [], [], []
         for item in items:
-            rng = np.random.default_rng([self.config.seed, epoch, 1, item.index])
+            place = [item.index, item.copy] if item.copy else [item.index]
+            rng = np.random.default_rng([self.config.seed, epoch, 1, *place])
             samples, labels = self._example(item, rng, augment)
             recordings.append(samples)
             tokens.append(labels)
@@ -146,7 +199,7 @@ class Loader:
                 reach = self.config.augment.warp
                 factor = rng.uniform(1 - reach, 1 + reach)
                 warps.append(int(np.argmin(np.abs(np.asarray(WARPS) - factor))))
-                drawn = mask_spans_of(frames_of(len(samples)), 80, rng, self.config.augment)
+                drawn = mask_spans_of(frames_of(len(samples)), self.mask_bins, rng, self.config.augment)
                 time_spans.append(drawn[0])
                 mel_spans.append(drawn[1])
         lengths = [len(samples) for samples in recordings]
@@ -160,7 +213,8 @@ class Loader:
             targets=torch.tensor([token for labels in tokens for token in labels], dtype=torch.long),
             target_lengths_B=torch.tensor([len(labels) for labels in tokens]),
             warps_B=torch.tensor(warps) if augment else None,
-            spans=(torch.from_numpy(np.stack(time_spans)), torch.from_numpy(np.stack(mel_spans)))
+            languages=[self.examples[item.index].language for item in items],
+            spans=(torch.from_numpy(stack_spans(time_spans)), torch.from_numpy(stack_spans(mel_spans)))
             if augment and masks
             else None,
         )
@@ -171,12 +225,16 @@ class Loader:
         if item.then is not None:
             second = self.examples[item.then]
             samples = np.concatenate([samples, self._cache.samples(second)])
-            labels = [*labels, *([] if self.space is None else [self.space]), *second.tokens]
+            labels = [*labels, *self.space, *second.tokens]
         if item.speed != 1.0 and self._fits(int(len(samples) / item.speed), labels):
             samples = audio.change_speed(samples, item.speed)
         if augment:
-            samples = perturb(samples, rng, self.config.augment)
+            samples = perturb(samples, rng, self.config.augment, rooms=self._rooms, voice=self._voice)
         return samples, labels
 
+    def _voice(self, rng: np.random.Generator) -> Samples:
+        """Another training utterance, for babble."""
+        return self._cache.samples(self.examples[int(rng.integers(len(self.examples)))])
+
     def _fits(self, samples: int, labels: list[int]) -> bool:
-        return frames_of(samples) // self.subsampling >= steps_needed(labels)
+        return self.steps is None or self.steps(samples) >= steps_needed(labels)

@@ -1,37 +1,39 @@
-"""The training loop: one file, one process, one device (accelerate), resumed exactly where it was cut off.
+"""The training loop: one file for one CPU, one GPU or many processes (accelerate), resumed exactly where it was cut.
 
 Example::
 
-    outcome = fit(model, train, dev, characters, config, state=Path("state"), watcher=Watcher())
+    outcome = fit(learner, train, dev, config, freezing, state=Path("state"), watcher=Watcher())
 """
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from orature.core.errors import TrainingFailed
-from orature.engines.characters import BLANK, Characters
-from orature.engines.conformer import ConformerCtc
 from orature.train import checkpoint
 from orature.train.checkpoint import Progressed
 from orature.train.config import TrainConfig
-from orature.train.dev import DevReport, assess, ctc_loss
-from orature.train.loader import Batch, Loader
+from orature.train.dev import DevReport, Tally
+from orature.train.freezing import Freezing
+from orature.train.learner import Learner
+from orature.train.loader import Batch, Loader, Planned
+from orature.train.parallel import Parallel
+from orature.train.schedule import learning_rate
 from orature.train.watch import Watcher, check_collapse
 
 _BAD_STEPS = 10
 _SAVE_EVERY_S = float(os.environ.get("ORATURE_SAVE_EVERY_S", "60"))
 """Seconds of wall time between checkpoints, apart from those at each evaluation; results do not depend on it."""
 _DEV_BATCH_S = 200.0
+_DRAWS = 1_000_003
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +48,12 @@ class Outcome:
     log: list[dict[str, object]]
 
 
-def learning_rate(update: int, config: TrainConfig) -> float:
-    """Linear warm-up, then a cosine down to 2 % of the peak at the last update."""
-    warm = max(1, round(config.warmup_share * config.updates))
-    if update < warm:
-        return config.peak_lr * (update + 1) / warm
-    done = (update - warm) / max(1, config.updates - warm)
-    return config.peak_lr * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done))))
-
-
-def optimiser_for(model: torch.nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+def optimiser_for(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices only."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    matrices = [p for p in parameters if p.ndim > 1]
+    vectors = [p for p in parameters if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.peak_lr, betas=(0.9, 0.98))
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.peak_lr, betas=config.betas)
 
 
 class Trainer:
@@ -68,29 +61,46 @@ class Trainer:
 
     def __init__(
         self,
-        model: ConformerCtc,
+        learner: Learner,
         train: Loader,
         dev: Loader,
-        characters: Characters,
         config: TrainConfig,
+        freezing: Freezing,
         state: Path,
         watcher: Watcher,
-        device: str,
+        parallel: Parallel,
+        score_start: bool,
     ) -> None:
-        mixed = "bf16" if config.precision == "bf16" else "no"
-        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed)
-        self.model = model.to(self.accelerator.device)
-        self.optimiser = optimiser_for(self.model, config)
-        self.train, self.dev, self.characters = train, dev, characters
-        self.config, self.state, self.watcher = config, state, watcher
-        self.progressed = checkpoint.restore(state, self.model, self.optimiser) or Progressed()
+        self.learner, self.train, self.dev, self.config = learner, train, dev, config
+        self.freezing, self.state, self.watcher, self.parallel = freezing, state, watcher, parallel
+        self.score_start = score_start
+        module = learner.module.to(parallel.device)
+        trained = {id(p) for p in freezing.trained}
+        fixed = {name for name, p in module.named_parameters(remove_duplicate=False) if id(p) not in trained}
+        self.names = set(module.state_dict()) - fixed
+        self.optimiser = optimiser_for(freezing.trained, config)
+        self.progressed = self._restore() or Progressed()
+        self.wrapped = parallel.wrap(module)
+        if config.compile:
+            self.wrapped = torch.compile(self.wrapped, dynamic=True)  # type: ignore[assignment]
         self._bad_steps = 0
         self._saved_at = time.monotonic()
+
+    def _restore(self) -> Progressed | None:
+        found = checkpoint.restore(self.state)
+        if found is None:
+            return None
+        weights, slots, progressed = found
+        checkpoint.load_weights(self.learner.module, weights, self.names)
+        checkpoint.load_optimiser(self.optimiser, slots)
+        return progressed
 
     def run(self) -> Outcome:
         """Trains until the last update or an early stop, then picks the weights."""
         progressed, config = self.progressed, self.config
         self.watcher.begin(progressed.update, config.updates)
+        if self.score_start and progressed.update == 0 and not progressed.log:
+            self._score_start()
         while not progressed.finished and progressed.update < config.updates:
             for batches in _groups(self._batches(), config.accumulate):
                 self._update(batches)
@@ -104,48 +114,75 @@ class Trainer:
                 progressed.batch_in_epoch = 0
         return self._choose()
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[Planned]:
         """The rest of this epoch; whether it is masked was settled where it began, also for a resumed run."""
         progressed = self.progressed
         began = progressed.update - progressed.batch_in_epoch // self.config.accumulate
         masks = began >= self.config.augment.masks_from_update
-        return self.train.epoch(progressed.epoch, skip=progressed.batch_in_epoch, masks=masks)
+        part = (self.parallel.rank, self.parallel.processes)
+        return self.train.epoch(progressed.epoch, skip=progressed.batch_in_epoch, masks=masks, part=part)
 
-    def _update(self, batches: list[Batch]) -> None:
-        """One optimiser step over `accumulate` batches, all random draws seeded by the update's number."""
+    def _update(self, batches: list[Planned]) -> None:
+        """One optimiser step over `accumulate` batches: the sum of all losses over the sum of all weights."""
         progressed, config = self.progressed, self.config
-        torch.manual_seed(config.seed * 1_000_003 + progressed.update)
         rate = learning_rate(progressed.update, config)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
+        self.freezing.apply(progressed.update)
         self.optimiser.zero_grad(set_to_none=True)
-        self.model.train()
-        for batch in batches:
-            loss, blank_share = self._loss(batch)
-            self.accelerator.backward(loss / len(batches))
-            progressed.loss_sum += float(loss.detach())
-            progressed.blank_sum += blank_share
-            progressed.loss_count += 1
-            progressed.audio_s += batch.seconds
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        self.learner.module.train()
+        sums = self._backward(batches)
+        scale = self.parallel.processes / max(sums["weight"], 1e-9)
+        for parameter in self.freezing.trained:
+            if parameter.grad is not None:
+                parameter.grad.mul_(scale)
+        norm = torch.nn.utils.clip_grad_norm_(self.freezing.trained, config.clip_norm)
         if torch.isfinite(norm):
             self.optimiser.step()
             self._bad_steps = 0
             progressed.grad_sum += float(norm)
         else:
             self._bad_step()
+        for name, value in sums.items():
+            progressed.figures[name] = progressed.figures.get(name, 0.0) + value
+        seconds = sum(planned.seconds for planned in batches)
+        progressed.loss_count += 1
+        progressed.audio_s += seconds
         progressed.update += 1
         progressed.batch_in_epoch += len(batches)
-        self.watcher.step(progressed, seconds=sum(batch.seconds for batch in batches))
+        self.watcher.step(progressed, seconds=seconds)
 
-    def _loss(self, batch: Batch) -> tuple[torch.Tensor, float]:
-        device = self.accelerator.device
-        warps = None if batch.warps_B is None else batch.warps_B.to(device)
-        spans = None if batch.spans is None else (batch.spans[0].to(device), batch.spans[1].to(device))
-        with self.accelerator.autocast():
-            logits_BTV, frames_B = self.model(batch.samples_BS.to(device), batch.lengths_B.to(device), warps, spans)
-        blank_share = float((logits_BTV.detach().argmax(dim=-1) == BLANK).float().mean())
-        return ctc_loss(logits_BTV, frames_B, batch), blank_share
+    def _backward(self, batches: list[Planned]) -> dict[str, float]:
+        """Gradients of the sum of losses of this process's batches; the sums over all processes."""
+        mine = [(place, piece) for place, planned in enumerate(batches) for piece in planned.pieces]
+        counts = self.parallel.gather(len(mine)) if self.parallel.processes > 1 else [len(mine)]
+        rounds = max(counts)
+        figures: dict[str, float] = {"loss": 0.0, "weight": 0.0}
+        for number in range(rounds):
+            idle = number >= len(mine)
+            place, piece = mine[number] if not idle else self._filler(mine)
+            torch.manual_seed((self.config.seed * _DRAWS + self.progressed.update) * 64 + place)
+            np.random.seed((self.progressed.update * 64 + place) % 2**32)
+            with self.parallel.no_sync(self.wrapped, last=number == rounds - 1):
+                with self.parallel.autocast():
+                    losses = self.learner.loss(piece, self.wrapped)
+                (losses.total * 0.0 if idle else losses.total).backward()  # type: ignore[no-untyped-call]
+            if not idle:
+                figures["loss"] += float(losses.total.detach())
+                figures["weight"] += losses.weight
+                for name, value in losses.figures.items():
+                    figures[name] = figures.get(name, 0.0) + value
+        if self.parallel.processes == 1:
+            return figures
+        names = sorted({name for each in self.parallel.gather(sorted(figures)) for name in each})
+        return dict(zip(names, self.parallel.sum([figures.get(name, 0.0) for name in names]), strict=True))
+
+    def _filler(self, mine: list[tuple[int, Batch]]) -> tuple[int, Batch]:
+        """A batch to take part with where others have more; its loss counts nothing."""
+        if mine:
+            return mine[0]
+        item = min(range(len(self.train.examples)), key=lambda i: self.train.examples[i].duration_s)
+        return 0, self.train.one(item)
 
     def _bad_step(self) -> None:
         self._bad_steps += 1
@@ -155,55 +192,87 @@ class Trainer:
                 next_step=f"lower the learning rate (now {self.config.peak_lr:g}) with --set peak_lr=...",
             )
 
+    def assess(self) -> DevReport:
+        """Dev, each process a share of its batches."""
+        parallel = self.parallel
+        part = (parallel.rank, parallel.processes)
+        own = self.learner.assess(self.dev, batch_seconds=_DEV_BATCH_S, part=part)
+        whole = Tally()
+        for each in parallel.gather(own):
+            whole.merge(each)
+        return whole.report()
+
+    def _score_start(self) -> None:
+        """How the start does before it has learnt anything (with a new output layer: as badly as chance)."""
+        report = self.assess()
+        row: dict[str, object] = {"update": 0, "epoch": 0, **_dev_figures(report)}
+        self.progressed.log.append(row)
+        self.watcher.evaluated(row)
+
     def _evaluate(self) -> None:
         progressed, config = self.progressed, self.config
-        report = assess(self.model, self.dev, self.characters, batch_seconds=_DEV_BATCH_S)
+        report = self.assess()
         count = max(1, progressed.loss_count)
+        figures = progressed.figures
         row: dict[str, object] = {
             "update": progressed.update,
             "epoch": progressed.epoch,
-            "loss": round(progressed.loss_sum / count, 5),
+            "loss": round(figures.get("loss", 0.0) / max(figures.get("weight", 0.0), 1e-9), 5),
             "lr": learning_rate(progressed.update, config),
-            "grad_norm": round(progressed.grad_sum / max(1, count), 5),
-            "blank_share": round(progressed.blank_sum / count, 5),
+            "grad_norm": round(progressed.grad_sum / count, 5),
             "audio_h": round(progressed.audio_s / 3600, 5),
-            "dev_cer": round(report.cer, 6),
-            "dev_wer": round(report.wer, 6),
-            "dev_loss": round(report.loss, 6),
-            "dev_blank_share": round(report.blank_share, 6),
         }
+        for name in sorted(figures):
+            if f"{name}_of" in figures:
+                row[name] = round(figures[name] / max(figures[f"{name}_of"], 1e-9), 5)
+        row |= _dev_figures(report)
         progressed.log.append(row)
-        progressed.loss_sum = progressed.blank_sum = progressed.grad_sum = 0.0
+        progressed.figures = {}
+        progressed.grad_sum = 0.0
         progressed.loss_count = 0
-        best = checkpoint.keep_candidate(self.state, self.model, progressed, report.cer, config.average)
+        figure = report.selection(config.select)
+        if self.parallel.first:
+            best = checkpoint.keep_candidate(self.state, self._weights, progressed, figure, config.average)
+        else:
+            best = checkpoint.rank_candidate(progressed, figure, config.average)[0]
         progressed.evaluations_without_gain = 0 if best else progressed.evaluations_without_gain + 1
         progressed.finished = progressed.evaluations_without_gain >= config.patience
         self.watcher.evaluated(row)
         check_collapse(report, progressed, config)
         self._save()
 
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return checkpoint.weights_of(self.learner.module, self.names)
+
     def _maybe_save(self) -> None:
         if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
             self._save()
 
     def _save(self) -> None:
-        checkpoint.save(self.state, self.model, self.optimiser, self.progressed)
+        if self.parallel.first:
+            slots = checkpoint.optimiser_tensors(self.optimiser)
+            checkpoint.save(self.state, self._weights(), slots, self.progressed)
         self._saved_at = time.monotonic()
 
+    def _load(self, weights: dict[str, torch.Tensor]) -> None:
+        checkpoint.load_weights(self.learner.module, weights, self.names)
+
     def _choose(self) -> Outcome:
-        """The best single checkpoint or the mean of the best ones, whichever has the lower dev CER."""
-        progressed = self.progressed
+        """The best single checkpoint or the mean of the best ones, whichever has the lower dev figure."""
+        progressed, select = self.progressed, self.config.select
+        self.parallel.wait()
         updates = [b.update for b in progressed.best]
-        self.model.load_state_dict(load_file(checkpoint.candidate_path(self.state, updates[0])))
-        single = assess(self.model, self.dev, self.characters, batch_seconds=_DEV_BATCH_S)
+        best = load_file(checkpoint.candidate_path(self.state, updates[0]))
+        self._load(best)
+        single = self.assess()
         chosen, report = f"update {updates[0]}", single
         if len(updates) > 1:
-            self.model.load_state_dict(checkpoint.average(self.state, updates))
-            mean = assess(self.model, self.dev, self.characters, batch_seconds=_DEV_BATCH_S)
-            if (mean.cer, mean.loss) <= (single.cer, single.loss):
+            self._load(checkpoint.average(self.state, updates))
+            mean = self.assess()
+            if (mean.selection(select), mean.loss) <= (single.selection(select), single.loss):
                 chosen, report = "mean of updates " + ", ".join(str(u) for u in sorted(updates)), mean
             else:
-                self.model.load_state_dict(load_file(checkpoint.candidate_path(self.state, updates[0])))
+                self._load(best)
         return Outcome(
             updates=progressed.update,
             epochs=progressed.epoch,
@@ -214,9 +283,22 @@ class Trainer:
         )
 
 
-def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+def _dev_figures(report: DevReport) -> dict[str, object]:
+    row: dict[str, object] = {
+        "dev_cer": round(report.cer, 6),
+        "dev_wer": round(report.wer, 6),
+        "dev_loss": round(report.loss, 6),
+        "dev_blank_share": round(report.blank_share, 6),
+    }
+    if len(report.languages) > 1:
+        row["dev_macro_cer"] = round(report.macro_cer, 6)
+        row["dev_cer_by_language"] = {language: round(rate, 6) for language, rate in report.languages.items()}
+    return row
+
+
+def _groups(batches: Iterator[Planned], size: int) -> Iterator[list[Planned]]:
     """Groups of `size` batches; a shorter last one still makes an update."""
-    group: list[Batch] = []
+    group: list[Planned] = []
     for batch in batches:
         group.append(batch)
         if len(group) == size:
@@ -227,15 +309,22 @@ def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
 
 
 def fit(
-    model: ConformerCtc,
+    learner: Learner,
     train: Loader,
     dev: Loader,
-    characters: Characters,
     config: TrainConfig,
+    freezing: Freezing,
     *,
     state: Path,
     watcher: Watcher,
+    parallel: Parallel | None = None,
     device: str = "cpu",
+    score_start: bool = False,
 ) -> Outcome:
-    """Trains `model` in place; call it again after a crash with the same `state` and it goes on."""
-    return Trainer(model, train, dev, characters, config, state, watcher, device).run()
+    """Trains `learner` in place; call it again after a crash with the same `state` and it goes on.
+
+    `score_start` scores dev before the first update, for a start that can already read.
+    """
+    parallel = parallel or Parallel(device=device, precision=config.precision)
+    trainer = Trainer(learner, train, dev, config, freezing, state, watcher, parallel, score_start)
+    return trainer.run()

@@ -60,7 +60,8 @@ class Watcher:
     def step(self, progressed: Progressed, *, seconds: float) -> None:
         """After each update."""
         self._seconds += seconds
-        self._loss = progressed.loss_sum / max(1, progressed.loss_count)
+        figures = progressed.figures
+        self._loss = figures.get("loss", 0.0) / max(figures.get("weight", 0.0), 1e-9)
         if self._progress is not None:
             note = f"loss {self._loss:.3f}{self._dev} · {self.audio_s_per_s:.0f} audio-s/s"
             self._progress.advance(1, note=note)
@@ -70,7 +71,7 @@ class Watcher:
         self._dev = f" · dev CER {100 * _number(row['dev_cer']):.1f} %"
         if self._board is not None:
             for name, value in row.items():
-                if name != "update":
+                if name != "update" and isinstance(value, int | float):
                     self._board.add_scalar(name, _number(value), _whole(row["update"]))
             self._board.flush()
 

@@ -1,0 +1,96 @@
+"""The family `orature-conformer-ctc`: model folders of the Conformer that Orature trains from nothing.
+
+A model folder holds `config.json`, `model.safetensors`, `vocab.json`, `tokenizer_config.json`,
+`preprocessor_config.json` and a card.
+
+Example::
+
+    network, vocabulary = load(Path("model"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from orature.core.errors import ModelError
+from orature.core.types import RATE_HZ
+from orature.engines.characters import Characters
+from orature.engines.conformer import ConformerConfig, ConformerCtc
+from orature.engines.families import Start, read_config
+from orature.engines.native_folder import (
+    WHOLE_FOLDER,
+    check_head,
+    load_weights,
+    taken_up,
+    write_json,
+    write_weights,
+)
+from orature.engines.vocabulary import CtcVocabulary, Files
+
+KIND = "ctc"
+
+
+def load(folder: Path, *, language: str | None = None) -> tuple[ConformerCtc, Characters]:
+    """The network and its characters; ModelError names the file at fault. One model, one vocabulary: any `language`."""
+    config = config_of(folder)
+    network = ConformerCtc(config)
+    load_weights(network, folder)
+    characters = Characters.load(folder / "vocab.json")
+    check_head(len(characters), config.vocabulary, folder)
+    return network, characters
+
+
+def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[ConformerCtc, Characters]:
+    """The network with an output layer for `texts`: a new one ("auto", "new"), a longer one, or as it is."""
+    network, old = load(folder)
+    config = network.config.model_copy(update=_overrides(start, folder))
+    fresh = ConformerCtc(config)
+    fresh.load_state_dict(network.state_dict())
+    return fresh, taken_up(fresh, old, texts, start)
+
+
+def _overrides(start: Start, folder: Path) -> dict[str, float]:
+    unknown = set(start.overrides) - {"dropout"}
+    if unknown:
+        raise ModelError(
+            f"this family has no {', '.join(sorted(unknown))} to override",
+            where=str(folder),
+            next_step="model_overrides may hold: dropout",
+        )
+    return dict(start.overrides)
+
+
+def files(network: ConformerCtc, vocabulary: CtcVocabulary) -> Files:
+    """The files of the model folder, each with what writes it (nothing in them varies by the hour)."""
+    extractor = {
+        "feature_size": network.config.mels,
+        "sampling_rate": RATE_HZ,
+        "hop_length": 160,
+        "win_length": 400,
+        "normalisation": f"{network.config.normalisation} of each utterance and mel bin",
+    }
+    config = {**network.config.model_dump(), "vocabulary": len(vocabulary), "architectures": ["ConformerCtc"]}
+    return {
+        "model.safetensors": write_weights(network),
+        "config.json": write_json(config),
+        "preprocessor_config.json": write_json(extractor),
+        **vocabulary.files(),
+    }
+
+
+def config_of(folder: Path) -> ConformerConfig:
+    """`config.json` of a folder of this family; ModelError says what is wrong with it."""
+    raw = read_config(folder)
+    raw.pop("architectures", None)
+    try:
+        return ConformerConfig(**raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ModelError(
+            f"config.json does not describe a model: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            where=str(folder / "config.json"),
+            next_step=WHOLE_FOLDER,
+        ) from error

@@ -1,0 +1,101 @@
+"""What Orature's own families share: weights in and out, and an output layer for other characters.
+
+Example::
+
+    load_weights(network, folder)
+    vocabulary = taken_up(network, old_characters, training_texts, Start(head="extend"))
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from orature.core.errors import ModelError
+from orature.engines.characters import Characters
+from orature.engines.families import Start
+from orature.engines.network import CtcNetwork
+
+WHOLE_FOLDER = "copy the whole model folder again, or make it anew with `orature train`"
+
+
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Puts `model.safetensors` into `network`; ModelError when it is missing, broken or of other shapes."""
+    path = folder / "model.safetensors"
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"the weights cannot be read: {error}", where=str(path), next_step=WHOLE_FOLDER) from error
+    try:
+        network.load_state_dict({name: value.float() for name, value in weights.items()})
+    except RuntimeError as error:
+        raise ModelError("the weights do not fit config.json", where=str(folder), next_step=WHOLE_FOLDER) from error
+
+
+def write_weights(network: nn.Module) -> Callable[[Path], None]:
+    """Writes `model.safetensors`, names in order."""
+
+    def write(path: Path) -> None:
+        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        save_file(dict(sorted(weights.items())), path, metadata={"format": "pt"})
+
+    return write
+
+
+def write_json(value: object) -> Callable[[Path], None]:
+    """Writes `value` as JSON with sorted keys."""
+    text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+    def write(path: Path) -> None:
+        path.write_text(text, encoding="utf-8")
+
+    return write
+
+
+def check_head(tokens: int, outputs: int, folder: Path) -> None:
+    """ModelError where the vocabulary and the output layer differ in size."""
+    if tokens != outputs:
+        raise ModelError(
+            f"vocab.json holds {tokens} tokens, config.json says {outputs}",
+            where=str(folder),
+            next_step=WHOLE_FOLDER,
+        )
+
+
+def taken_up(network: CtcNetwork, old: Characters, texts: Sequence[str], start: Start) -> Characters:
+    """Gives `network` the output layer that `start.head` asks for and returns its characters.
+
+    "new" (and "auto"): the characters of `texts`, all rows drawn anew. "extend": the old rows bit for bit and a new row
+    for each character that `texts` add. "keep": nothing changes.
+    """
+    if start.head == "keep":
+        return old
+    if start.head == "extend":
+        seen = set(old.letters)
+        added = sorted({letter for text in texts for letter in unicodedata.normalize("NFC", text)} - seen)
+        characters = Characters((*old.letters, *added))
+        network.head = longer(cast(nn.Linear, network.head), len(characters))
+        return characters
+    characters = Characters.of([" ", *texts])
+    network.head = nn.Linear(network.width, len(characters))
+    return characters
+
+
+def longer(head: nn.Linear, outputs: int) -> nn.Linear:
+    """A linear layer with `outputs` rows whose first rows are those of `head`; the added ones are drawn small."""
+    grown = nn.Linear(head.in_features, outputs, bias=head.bias is not None)
+    with torch.no_grad():
+        grown.weight[: head.out_features] = head.weight
+        grown.weight[head.out_features :].normal_(std=0.02)
+        if head.bias is not None:
+            grown.bias[: head.out_features] = head.bias
+            grown.bias[head.out_features :] = head.bias.min()
+    return grown

@@ -1,0 +1,114 @@
+"""From a model folder (or an allowed hub id) of any family to a recogniser, and back to a folder.
+
+Example::
+
+    recogniser = load_recogniser("model", device="cpu")
+    print(recogniser.card.licence, recogniser.transcribe([samples])[0].text)
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from orature.core.errors import ModelError
+from orature.core.identity import digest_file
+from orature.engines.ctc_recogniser import CtcRecogniser, Decoder
+from orature.engines.families import Family, family_of
+from orature.engines.hub import model_folder
+from orature.engines.native_folder import WHOLE_FOLDER, write_json
+from orature.engines.protocol import Recogniser
+from orature.engines.vocabulary import Files
+
+if TYPE_CHECKING:
+    from orature.engines.network import CtcNetwork
+    from orature.engines.vocabulary import CtcVocabulary
+
+FACTS = "orature.json"
+
+
+def load_recogniser(
+    source: str | Path, *, device: str = "cpu", language: str | None = None, decoder: Decoder | None = None
+) -> Recogniser:
+    """The recogniser of a model folder; ModelError names the file at fault.
+
+    `language` chooses an adapter or a language token where the family has them; `decoder` is for CTC families.
+    """
+    folder = model_folder(source)
+    family = family_of(folder)
+    module = family.module()
+    if family.kind == "recogniser":
+        return cast(Recogniser, module.recogniser(folder, device=device, language=language))
+    network, vocabulary = module.load(folder, language=language)
+    facts = facts_of(folder, family)
+    if family.kind == "seq2seq":
+        from orature.engines.seq2seq_recogniser import Seq2SeqRecogniser
+
+        return cast(Recogniser, Seq2SeqRecogniser(network, vocabulary, facts, device))
+    return CtcRecogniser(network, vocabulary, facts, device, decoder)
+
+
+def load_ctc(source: str | Path, *, device: str = "cpu", language: str | None = None) -> CtcRecogniser:
+    """As `load_recogniser`, for what needs log-probabilities; ModelError where the family has none."""
+    folder = model_folder(source)
+    family = family_of(folder)
+    if family.kind != "ctc":
+        raise ModelError(
+            f"{family.name} models give no CTC probabilities",
+            where=str(folder),
+            next_step="name a CTC model (wav2vec 2.0, XLS-R, MMS, w2v-BERT, Parakeet CTC, or one of Orature's own)",
+        )
+    network, vocabulary = family.module().load(folder, language=language)
+    return CtcRecogniser(network, vocabulary, facts_of(folder, family), device)
+
+
+def can_read(source: str | Path, language: str | None = None) -> bool:
+    """Whether a model can be decoded with as it is: it has a tokenizer and an output layer (for `language`)."""
+    try:
+        load_recogniser(source, language=language)
+    except ModelError:
+        return False
+    return True
+
+
+def facts_of(folder: Path, family: Family) -> dict[str, str]:
+    """Name, family, languages, licence and revision: from `orature.json`, else from the folder's model card."""
+    path = folder / FACTS
+    if path.is_file():
+        facts = _read_facts(path)
+    elif family.where.startswith("orature.") and not family.name.startswith(("conformer", "transformer")):
+        from orature.engines.hf_folder import facts_of as facts_of_card
+
+        facts = facts_of_card(folder)
+    else:
+        facts = {"name": folder.name}
+    facts.setdefault("family", family.name)
+    weights = folder / "model.safetensors"
+    if not facts.get("revision") and weights.is_file():
+        facts["revision"] = digest_file(weights)[:16]
+    return facts
+
+
+def model_files(family: Family, network: CtcNetwork, vocabulary: CtcVocabulary, facts: dict[str, str]) -> Files:
+    """All files of a model folder, each with what writes it."""
+    return {**family.module().files(network, vocabulary), FACTS: write_json(facts)}
+
+
+def save_model(
+    folder: Path, family: Family, network: CtcNetwork, vocabulary: CtcVocabulary, facts: dict[str, str]
+) -> None:
+    """Writes a model folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, write in model_files(family, network, vocabulary, facts).items():
+        write(folder / name)
+
+
+def _read_facts(path: Path) -> dict[str, str]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the facts cannot be read: {error}", where=str(path), next_step=WHOLE_FOLDER) from error
+    if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
+        raise ModelError("the facts must be names with texts", where=str(path), next_step=WHOLE_FOLDER)
+    return facts

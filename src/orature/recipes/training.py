@@ -1,0 +1,116 @@
+"""What `up`, `train` and other recipes share: options, the splitting and training stages, and what a run will cost.
+
+Example::
+
+    options = UpOptions(scale="dev", start="xls-r-300m")
+    stage = train_stage(run, splits, options, name="kichwa")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orature.core.errors import ConfigError
+from orature.core.progress import clock
+from orature.data.corpus import Corpus
+from orature.engines.families import family_of
+from orature.engines.hub import model_folder
+from orature.flow import Ref, Resources, Run
+from orature.recipes.settings import override
+from orature.stages.inputs import corpus_ref, model_ref
+from orature.stages.split import MakeSplits
+from orature.stages.train import Train
+from orature.train.config import Scale, TrainConfig
+from orature.train.devices import prepare_device
+from orature.train.job import Job
+from orature.train.presets import preset_for
+from orature.train.probe import training_speed
+
+UNKNOWN_SPEAKERS = 100
+"""Taken for their number where a corpus does not name its speakers."""
+SCALES = ("smoke", "dev", "full")
+_ANY = Ref(key="external", stage="corpus", digest="0" * 64)
+"""Stands for a corpus while options are looked at."""
+_LETTERS = ("abcdefghijklmnopqrstuvwxyz '",)
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What `up` computes, apart from the source; `split` holds fields of `MakeSplits`, `train` of `TrainConfig`."""
+
+    format: str = "auto"
+    language: str | None = None
+    scale: Scale = "dev"
+    seed: int = 1
+    split: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    start: str | None = None
+    rehearse: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Wrong options are refused before a corpus is read, which can take long."""
+        if self.scale not in SCALES:
+            raise ConfigError(f"there is no scale {self.scale!r}", next_step="choose smoke, dev or full")
+        override(MakeSplits(corpus=_ANY), self.split, "split.")
+        override(TrainConfig(), self.train, "train.")
+
+
+def split_stage(corpus: Ref, options: UpOptions) -> MakeSplits:
+    """The stage that assigns splits; `options.split` may name any of its fields."""
+    return override(MakeSplits(corpus=corpus, seed=options.seed), options.split, "split.")
+
+
+def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Train:
+    """The training stage with its defaults chosen by family, scale and hours of speech, then overridden."""
+    config = train_config(Corpus.open(run.path_of(splits)), options)
+    start = None if options.start is None else model_ref(options.start)
+    rehearse = tuple(corpus_ref(Path(folder)) for folder in options.rehearse)
+    label = config.size if start is None else family_of(Path(start.path)).name
+    return Train(
+        corpus=splits,
+        config=config,
+        start=start,
+        rehearse=rehearse,
+        language=options.language or "",
+        model_name=f"{name}-{label}",
+    )
+
+
+def train_config(corpus: Corpus, options: UpOptions) -> TrainConfig:
+    """The training config for a corpus: from nothing by `TrainConfig.for_scale`, from a checkpoint by its preset."""
+    summary = corpus.summary()["splits"].get("train", {"hours": 0.0, "utterances": 0})
+    hours, count = float(summary["hours"]), int(summary["utterances"])
+    speakers = int(summary.get("speakers", 0)) or UNKNOWN_SPEAKERS
+    mean_s = 3600 * hours / max(1, count)
+    if options.start is None:
+        config = TrainConfig.for_scale(options.scale, hours=hours, mean_s=mean_s, speakers=speakers)
+    else:
+        family = family_of(model_folder(options.start)).name
+        preset = preset_for(family, hours)
+        config = override(TrainConfig(), preset.overrides(options.scale, hours=hours), "preset.")
+    return override(config.model_copy(update={"seed": options.seed}), options.train, "train.")
+
+
+def describe_recipe(corpus: Corpus, options: UpOptions) -> str:
+    """A sentence on where the training settings come from."""
+    if options.start is None:
+        return f"settings: Orature's own defaults for scale {options.scale}"
+    hours = float(corpus.summary()["splits"].get("train", {"hours": 0.0})["hours"])
+    preset = preset_for(family_of(model_folder(options.start)).name, hours)
+    return f"settings at scale {options.scale}: {preset.about()}"
+
+
+def cost(stage: Train, on: Resources | None = None) -> str:
+    """What a training run will cost on this machine, from a few updates on noise."""
+    on, config = on or Resources(), stage.config
+    audio_s = config.updates * config.batch_seconds * config.accumulate
+    start = None if stage.start is None else stage.start.path
+    job = Job(config=config, texts=_LETTERS, languages=(), start=start, language=stage.language or None)
+    speed = training_speed(job, prepare_device(on.device, on.threads))
+    return (
+        f"train: will pass {audio_s / 3600:.1f} h of audio, about {clock(audio_s / speed)} at {speed:.0f} audio-s/s on "
+        "this machine (early stop may come before)"
+    )

@@ -1,0 +1,156 @@
+"""One training run as data: everything that a process needs to begin, and what it becomes in memory.
+
+Example::
+
+    job = Job(config=config, texts=texts, languages=("que-EC",))
+    made = job.make()                      # network, vocabulary, learner
+    made.network, made.vocabulary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from orature.core.errors import ConfigError
+from orature.core.types import RATE_HZ
+from orature.engines.characters import Characters
+from orature.engines.families import Family, Start, families, family_of
+from orature.engines.network import CtcNetwork, Network
+from orature.engines.vocabulary import CtcVocabulary, Vocabulary
+from orature.train.config import TrainConfig
+from orature.train.ctc import CtcLearner
+from orature.train.freezing import Freezing
+from orature.train.learner import Learner
+from orature.train.loader import Example, Loader
+
+if TYPE_CHECKING:
+    from orature.engines.network import Seq2SeqNetwork
+    from orature.engines.seq2seq_vocabulary import Seq2SeqVocabulary
+
+_FROM_NOTHING = {"conformer": "orature-conformer-ctc", "transformer": "orature-transformer-ctc"}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A network with its vocabulary and task."""
+
+    family: Family
+    network: Network
+    vocabulary: Vocabulary
+    learner: Learner
+
+    @property
+    def steps(self) -> Callable[[int], int] | None:
+        """Output steps a number of samples gives; None where the family needs no step a label."""
+        return self.network.steps if isinstance(self.network, CtcNetwork) else None
+
+    @property
+    def step_ms(self) -> float:
+        """Milliseconds an output step covers (0 for attention models)."""
+        return 1000 * self.network.step_samples / RATE_HZ if isinstance(self.network, CtcNetwork) else 0.0
+
+    @property
+    def longest_s(self) -> float | None:
+        """The longest utterance that the family can take; None: no bound."""
+        return getattr(self.network, "max_seconds", None)
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run as data (it crosses process borders).
+
+    `start` is a model folder (None: from nothing), `texts` the prepared training transcripts (the vocabulary is made
+    from them alone), `languages` those of the training rows, `language` the target where the family asks for one.
+    """
+
+    config: TrainConfig
+    texts: tuple[str, ...]
+    languages: tuple[str, ...]
+    start: str | None = None
+    language: str | None = None
+    subsampling: int = 4
+    train: tuple[Example, ...] = field(default=(), repr=False)
+    dev: tuple[Example, ...] = field(default=(), repr=False)
+
+    def with_examples(self, train: list[Example], dev: list[Example]) -> Job:
+        return replace(self, train=tuple(train), dev=tuple(dev))
+
+    def make(self) -> Made:
+        """The network and its task, the same in every process; raises ModelError, ConfigError."""
+        torch.manual_seed(self.config.seed)
+        family, network, vocabulary = self._from_nothing() if self.start is None else self._from_start(Path(self.start))
+        return Made(family, network, vocabulary, self._learner(family, network, vocabulary))
+
+    def _from_nothing(self) -> tuple[Family, Network, Vocabulary]:
+        from orature.engines.conformer import ConformerConfig, ConformerCtc
+
+        config, characters = self.config, Characters.of(self.texts)
+        family = families()[_FROM_NOTHING[config.network]]
+        fields: dict[str, Any] = {"vocabulary": len(characters), "dropout": config.dropout}
+        if config.network == "transformer":
+            from orature.engines.transformer_ctc import TransformerConfig, TransformerCtc
+
+            _known(config.size, TransformerConfig.sizes())
+            return family, TransformerCtc(TransformerConfig.of_size(cast(Any, config.size), **fields)), characters
+        _known(config.size, ConformerConfig.sizes())
+        fields |= {"subsampling": self.subsampling, "normalisation": config.normalisation}
+        return family, ConformerCtc(ConformerConfig.of_size(cast(Any, config.size), **fields)), characters
+
+    def _from_start(self, folder: Path) -> tuple[Family, Network, Vocabulary]:
+        config, family = self.config, family_of(folder)
+        if family.kind == "recogniser":
+            raise ConfigError(
+                f"{family.name} models can be used but not trained here",
+                next_step="start from another family, for example a CTC model",
+            )
+        start = Start(
+            head=config.head,
+            language=self.language,
+            overrides=config.model_overrides,
+            adapters=config.train_only == "adapters",
+        )
+        network, vocabulary = family.module().begin(folder, list(self.texts), start)
+        if config.train_only == "lora":
+            from orature.engines.lora import add_lora
+
+            add_lora(network, rank=config.lora_rank)
+        return family, network, vocabulary
+
+    def _learner(self, family: Family, network: Network, vocabulary: Vocabulary) -> Learner:
+        if family.kind == "ctc":
+            ctc, characters = cast(CtcNetwork, network), cast(CtcVocabulary, vocabulary)
+            return CtcLearner(ctc, characters, self.config, self.languages)
+        from orature.train.seq2seq import Seq2SeqLearner
+
+        writer, tokens = cast("Seq2SeqNetwork", network), cast("Seq2SeqVocabulary", vocabulary)
+        return Seq2SeqLearner(writer, tokens, label_smoothing=self.config.label_smoothing)
+
+    def loaders(self, made: Made, micro_seconds: float | None = None) -> tuple[Loader, Loader]:
+        """Loaders of train and dev."""
+        space = tuple(made.vocabulary.encode(" "))
+        train = Loader(
+            self.train,
+            self.config,
+            steps=made.steps,
+            space=space,
+            mask_bins=made.network.mask_bins,
+            micro_seconds=micro_seconds,
+        )
+        return train, Loader(self.dev, self.config, steps=made.steps)
+
+    def freezing(self, made: Made) -> Freezing:
+        return Freezing.of(made.network, made.learner.module, self.config)
+
+
+def _known(size: str, sizes: tuple[str, ...]) -> None:
+    if size not in sizes:
+        raise ConfigError(f"there is no size {size!r} of this network", next_step=f"choose one of {', '.join(sizes)}")
