@@ -81,12 +81,26 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another text that a search considered, with its total score (natural logarithm; the higher the better)."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What a recogniser heard in one recording; `score` is the mean log-probability a frame of the chosen path."""
+    """What a recogniser heard in one recording; `score` is the mean log-probability a frame of the chosen path.
+
+    `alternatives` are the n best texts, the chosen one first (empty when not asked for); `confidence` is the expected
+    share of right words, calibrated on dev, None where nobody calibrated.
+    """
 
     text: str
     words: tuple[Word, ...] = ()
     score: float = 0.0
+    alternatives: tuple[Alternative, ...] = ()
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
