@@ -8,6 +8,7 @@ Example::
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +33,8 @@ from orature.engines.network import Spans
 
 EXTRACTOR = "Wav2Vec2FeatureExtractor"
 SPECTRUM_EMBEDDING = "masked_spec_embed"
+# WavLM's reference gives torch a float bias beside a boolean mask, which it takes with a warning for each model.
+warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
 
 
 class Wav2Vec2Ctc(HfCtcNetwork):
