@@ -28,7 +28,7 @@ from orature.evaluate.folder import open_scored
 from orature.flow import Resources, Run, open_store
 from orature.recipes.diagnose import diagnose
 from orature.recipes.score import score_model
-from orature.recipes.training import UpOptions, split_stage, train_stage
+from orature.recipes.training import UpOptions, pooled, split_stage, train_stage
 from orature.recipes.up import UpResult
 from orature.recipes.up import up as run_up
 from orature.stages.evaluate import report_from_folder
@@ -82,7 +82,7 @@ def check(corpus: PathLike, *, against: Sequence[PathLike] = (), text: Sequence[
 
 
 def train(
-    corpus: PathLike,
+    corpora: PathLike | Sequence[PathLike],
     to: PathLike,
     *,
     scale: Scale = "dev",
@@ -94,14 +94,17 @@ def train(
     store: PathLike | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Path:
-    """`orature train`: a model folder from the train split of a corpus folder; `options` override `TrainConfig`."""
+    """`orature train`: a model folder from the train split of corpora; `options` override `TrainConfig`."""
     home = open_store(_path(store))
     first = None if start is None else os.fspath(start)
     old = tuple(os.fspath(folder) for folder in rehearse)
     chosen = UpOptions(language=language, scale=scale, seed=seed, train=options or {}, start=first, rehearse=old)
-    run = Run(home, recipe="train", command=f"orature.train({str(corpus)!r})")
-    ready = run.do(split_stage(corpus_ref(Path(corpus)), chosen), on=resources)
-    ref = run.do(train_stage(run, ready, chosen, name=Path(corpus).name), on=resources)
+    folders = [Path(corpora)] if isinstance(corpora, str | os.PathLike) else [Path(folder) for folder in corpora]
+    run = Run(home, recipe="train", command=f"orature.train({[str(folder) for folder in folders]!r})")
+    on = resources or Resources()
+    joined = pooled(run, [corpus_ref(folder) for folder in folders], folders, on)
+    ready = run.do(split_stage(joined, chosen), on=on)
+    ref = run.do(train_stage(run, ready, chosen, name="-".join(folder.name for folder in folders)), on=on)
     home.publish(ref, Path(to))
     return Path(to)
 

@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands to `app`."""
     up_lines = ("orature up my_corpus/ --to my_model/ --scale dev", "orature up cv-corpus-25.0-que.tar.gz --to kichwa")
     app.command(epilog=example(*up_lines))(up)
-    app.command(epilog=example("orature train corpus --to model --scale dev --set peak_lr=0.001"))(train)
+    app.command(epilog=example("orature train corpus --to model --start xls-r-300m/ --scale dev"))(train)
     app.command(epilog=example("orature evaluate model corpus --split test --to results"))(evaluate)
 
 
@@ -182,7 +182,9 @@ def rate_lines(score: dict[str, Any]) -> list[str]:
 
 @run_command
 def train(
-    corpus: Annotated[Path, typer.Argument(help="A corpus folder made by `orature ingest` or `split`.")],
+    corpora: Annotated[
+        list[Path], typer.Argument(metavar="CORPUS...", help="Corpus folders made by `orature ingest` or `split`.")
+    ],
     to: Annotated[Path, typer.Option("--to", help="Folder for the model.")],
     start: StartOption = None,
     lang: Annotated[str | None, typer.Option("--lang", help="Target language, where the model asks for one.")] = None,
@@ -201,7 +203,7 @@ def train(
     from orature.flow import Run, open_store
     from orature.flow.store import refuse_foreign
     from orature.recipes.settings import parse_assignments
-    from orature.recipes.training import UpOptions, cost, describe_recipe, split_stage, train_stage
+    from orature.recipes.training import UpOptions, cost, describe_recipe, pooled, split_stage, train_stage
     from orature.stages.inputs import corpus_ref
 
     options = UpOptions(
@@ -215,13 +217,13 @@ def train(
     home = open_store(store)
     run = Run(home, recipe="train", command=command_line())
     on = resources_of(device, threads, as_json)
-    split = split_stage(corpus_ref(corpus), options)
+    split = split_stage(pooled(run, [corpus_ref(corpus) for corpus in corpora], corpora, on), options)
     if dry_run and run.planned(split) == "todo":
         emit({"split": "todo", "train": "todo", "cost": "known once the corpus has been split"}, as_json)
         return
     refuse_foreign(to)
     ready = run.do(split, on=on)
-    stage = train_stage(run, ready, options, name=corpus.name)
+    stage = train_stage(run, ready, options, name="-".join(corpus.name for corpus in corpora))
     if dry_run:
         planned = {
             "train": run.planned(stage),

@@ -8,7 +8,7 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from orature.engines.hub import model_folder
 from orature.flow import Ref, Resources, Run
 from orature.recipes.settings import override
 from orature.stages.inputs import corpus_ref, model_ref
+from orature.stages.pool import Pool
 from orature.stages.split import MakeSplits
 from orature.stages.train import Train
 from orature.train.config import Scale, TrainConfig
@@ -61,6 +62,13 @@ class UpOptions:
 def split_stage(corpus: Ref, options: UpOptions) -> MakeSplits:
     """The stage that assigns splits; `options.split` may name any of its fields."""
     return override(MakeSplits(corpus=corpus, seed=options.seed), options.split, "split.")
+
+
+def pooled(run: Run, corpora: Sequence[Ref], folders: Sequence[Path], on: Resources) -> Ref:
+    """One corpus as it is, several as one, under one embargo."""
+    if len(corpora) == 1:
+        return corpora[0]
+    return run.do(Pool(corpora=tuple(corpora), names=tuple(folder.name for folder in folders)), on=on)
 
 
 def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Train:
