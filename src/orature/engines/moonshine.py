@@ -25,10 +25,10 @@ from torch.nn import functional as F
 from orature.core.errors import ModelError
 from orature.core.types import RATE_HZ
 from orature.engines.families import Kind, Start
-from orature.engines.hf_folder import config_of, load_model, quiet
+from orature.engines.hf_folder import config_of, load_model
 from orature.engines.network import Spans
 from orature.engines.seq2seq_extend import add_characters, grow
-from orature.engines.seq2seq_folder import model_files, need_files
+from orature.engines.seq2seq_folder import fast_tokenizer, model_files, need_files
 from orature.engines.seq2seq_network import TransformersSeq2Seq
 from orature.engines.seq2seq_vocabulary import TokenizerVocabulary
 from orature.engines.vocabulary import Files
@@ -138,21 +138,13 @@ def files(network: MoonshineNet, vocabulary: TokenizerVocabulary) -> Files:
 
 
 def _taken_up(folder: Path, texts: Sequence[str], start: Start) -> tuple[MoonshineNet, TokenizerVocabulary]:
-    from transformers import PreTrainedTokenizerFast
-
     need_files(folder, ("tokenizer.json",))
     config = config_of(folder, start.overrides)
     end = config.eos_token_id[0] if isinstance(config.eos_token_id, list) else config.eos_token_id
     if config.pad_token_id is None:
         config.pad_token_id = end  # published checkpoints name none, and padding needs one
     model: Any = load_model(folder, config, auto="MoonshineForConditionalGeneration", may_have=("proj_out.",))
-    try:
-        with quiet():
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"the tokenizer cannot be read: {error}", where=str(folder), next_step="copy the whole folder again"
-        ) from error
+    tokenizer = fast_tokenizer(folder)
     if len(tokenizer) > model.config.vocab_size:
         raise ModelError(
             f"the tokenizer holds {len(tokenizer)} tokens, config.json says {model.config.vocab_size}",

@@ -13,6 +13,7 @@ Example::
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,19 +41,47 @@ def costly_characters(tokenizer: Any, texts: Iterable[str]) -> list[str]:
     for letter, count in sorted(counts.items()):
         if count < SEEN_OFTEN or letter.isspace() or letter in known or letter in stand_ins:
             continue
-        if len(tokenizer.encode("a" + letter, add_special_tokens=False)) > COSTS:
+        if len(pieces_of(tokenizer, letter)) >= COSTS:
             found.append(letter)
     return found
 
 
+def pieces_of(tokenizer: Any, letter: str) -> list[int]:
+    """The tokens that `letter` is written with inside a word."""
+    before = len(tokenizer.encode("a", add_special_tokens=False))
+    return list(tokenizer.encode("a" + letter, add_special_tokens=False))[before:]
+
+
 def add_characters(tokenizer: Any, texts: Iterable[str]) -> dict[int, list[int]]:
-    """Adds the costly characters of `texts` to `tokenizer`; each new token with the tokens that it replaces."""
+    """Adds the costly characters of `texts` to `tokenizer`; each new token with the tokens that it replaces.
+
+    A BPE over characters with bytes to fall back on (Llama's, Moonshine's) takes them into its vocabulary, where they
+    are found before the bytes are. A byte-level BPE (GPT-2's, Whisper's) splits the text at them first.
+    """
     from tokenizers import AddedToken
 
-    letters = costly_characters(tokenizer, texts)
-    pieces = {letter: tokenizer.encode("a" + letter, add_special_tokens=False)[1:] for letter in letters}
-    tokenizer.add_tokens([AddedToken(letter, normalized=False, special=False) for letter in letters])
-    return {int(tokenizer.convert_tokens_to_ids(letter)): pieces[letter] for letter in letters}
+    pieces = {letter: pieces_of(tokenizer, letter) for letter in costly_characters(tokenizer, texts)}
+    if not pieces:
+        return {}
+    table = json.loads(tokenizer.backend_tokenizer.to_str())
+    if table["model"].get("byte_fallback"):
+        _into_vocabulary(tokenizer, table, list(pieces))
+    else:
+        tokenizer.add_tokens([AddedToken(letter, normalized=False, special=False) for letter in pieces])
+    return {int(tokenizer.convert_tokens_to_ids(letter)): rows for letter, rows in pieces.items()}
+
+
+def _into_vocabulary(tokenizer: Any, table: dict[str, Any], letters: Sequence[str]) -> None:
+    """Special tokens go into the BPE's vocabulary too, or they would be numbered anew behind the longer vocabulary."""
+    from tokenizers import Tokenizer
+
+    numbers = table["model"]["vocab"]
+    for token in table["added_tokens"]:
+        numbers[token["content"]] = token["id"]
+    first = max(numbers.values()) + 1
+    for number, letter in enumerate(letters, first):
+        numbers[letter] = number
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(table))
 
 
 def add_special(tokenizer: Any, token: str) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from orature.core.errors import ModelError
-from orature.engines.hf_folder import plain_config
+from orature.engines.hf_folder import plain_config, quiet
 from orature.engines.lora import plain_state
 from orature.engines.native_folder import write_json
 from orature.engines.vocabulary import Files
@@ -76,3 +76,16 @@ def _weights(model: Any) -> Callable[[Path], None]:
         save_file(weights, path, metadata={"format": "pt"})
 
     return write
+
+
+def fast_tokenizer(folder: Path) -> Any:
+    """The tokenizer of tokenizer.json; ModelError where it cannot be read."""
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        with quiet():
+            return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"the tokenizer cannot be read: {error}", where=str(folder), next_step="copy the whole folder again"
+        ) from error

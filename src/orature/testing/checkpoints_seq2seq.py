@@ -96,13 +96,15 @@ def whisper_folder(
         "sampling_rate": 16_000,
         "padding_value": 0.0,
     }
-    return _write(folder, {**model_files(model, extractor), **saved_files(tokenizer.save_pretrained)}, "mit", languages)
+    return write_folder(
+        folder, {**model_files(model, extractor), **saved_files(tokenizer.save_pretrained)}, "mit", languages
+    )
 
 
 def _whisper_tokenizer(texts: Sequence[str], languages: Sequence[str]) -> Any:
     from transformers import WhisperTokenizer
 
-    vocabulary, merges = _byte_pairs(texts, 320)
+    vocabulary, merges = byte_pairs(texts, 320)
     vocabulary = {token: number for token, number in vocabulary.items()}
     tokenizer = WhisperTokenizer(vocab=vocabulary, merges=merges)
     named = ["<|startoftranscript|>", *(f"<|{code}|>" for code in languages)]
@@ -112,7 +114,7 @@ def _whisper_tokenizer(texts: Sequence[str], languages: Sequence[str]) -> Any:
     return tokenizer
 
 
-def _byte_pairs(texts: Sequence[str], size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def byte_pairs(texts: Sequence[str], size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """A byte-level BPE trained on `texts`: its vocabulary and merges."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -126,7 +128,7 @@ def _byte_pairs(texts: Sequence[str], size: int) -> tuple[dict[str, int], list[t
     return dict(sorted(table["vocab"].items(), key=lambda item: item[1])), merges
 
 
-def _write(folder: Path, files: Files, licence: str, languages: Sequence[str]) -> Path:
+def write_folder(folder: Path, files: Files, licence: str, languages: Sequence[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, write in files.items():
         write(folder / name)
@@ -164,7 +166,9 @@ def moonshine_folder(folder: Path, *, texts: Sequence[str] = TEXTS, width: int =
         "padding_value": 0.0,
         "return_attention_mask": True,
     }
-    return _write(folder, {**model_files(model, extractor), **saved_files(tokenizer.save_pretrained)}, "mit", ["en"])
+    return write_folder(
+        folder, {**model_files(model, extractor), **saved_files(tokenizer.save_pretrained)}, "mit", ["en"]
+    )
 
 
 def _fallback_pairs(texts: Sequence[str]) -> Any:
@@ -198,4 +202,4 @@ def speech2text_folder(
         "conv_channels": 2 * width,
     }
     network, vocabulary = fresh(texts, "tiny", seed=seed, **{**small, **overrides})
-    return _write(folder, files(network, vocabulary), "mit", ["en"])
+    return write_folder(folder, files(network, vocabulary), "mit", ["en"])
