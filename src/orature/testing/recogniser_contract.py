@@ -130,7 +130,7 @@ def check_overfits(
     start: Start | None = None,
     *,
     updates: int = 400,
-    learning_rate: float = 3e-3,
+    learning_rate: float = 1.5e-3,
 ) -> tuple[CtcNetwork, CtcVocabulary]:
     """Learns `texts` by heart, to no error, within `updates`; returns what has been learned.
 
