@@ -102,11 +102,13 @@ def test_a_room_rings_as_long_as_it_should(rt60_s: float) -> None:
 
 def test_the_first_reflection_comes_when_and_as_loud_as_geometry_says() -> None:
     """Mouth and microphone 1 m apart, 1 m above the floor: the floor's image is sqrt(5) m away; all other walls far."""
-    room = Room((60.0, 60.0, 60.0), (30.0, 30.0, 1.0), (31.0, 30.0, 1.0), rt60_s=8.0)
+    shares = (1.0, 1.0, 1.0, 1.0, 1.6, 0.4)
+    room = Room((60.0, 60.0, 60.0), (30.0, 30.0, 1.0), (31.0, 30.0, 1.0), rt60_s=8.0, wall_shares=shares)
     early = room._mirrored(1.0, 400)
     place = round((np.sqrt(5) - 1) / 343 * RATE_HZ)
     kept = room._reflections()[2][0]
     assert np.flatnonzero(early).tolist() == [0, place]
+    assert kept == pytest.approx(np.exp(-1.6 / 2 * 0.161 * 60**3 / (6 * 60**2 * 8.0)))
     assert early[0] == pytest.approx(1.0) and early[place] == pytest.approx(kept / np.sqrt(5))
 
 
@@ -172,6 +174,10 @@ def test_what_has_no_probability_draws_nothing() -> None:
     config = AugmentConfig()
     more = perturb(samples, np.random.default_rng(4), config, rooms=Rooms(1, config), voice=lambda rng: samples)
     assert np.array_equal(plain, more)
+    used, counted = np.random.default_rng(4), np.random.default_rng(4)
+    perturb(samples, used, AugmentConfig(noise_probability=0.0), rooms=Rooms(1, config), voice=lambda rng: samples)
+    counted.random(2)  # loudness, and whether there is noise
+    assert used.random() == counted.random(), "what is drawn afterwards (warps, masks) would change"
     assert config.reverb_probability == config.babble_probability == config.codec_probability == 0.0
 
 
@@ -200,6 +206,14 @@ def test_babble_is_as_loud_as_asked_and_made_of_many_voices() -> None:
     assert len(set(drawn)) == 4
     assert 10 * np.log10(np.mean(samples**2) / np.mean(crowd**2)) == pytest.approx(15.0, abs=0.1)
     assert abs(np.corrcoef(crowd, samples)[0, 1]) < 0.1
+
+
+def test_an_utterance_that_is_its_own_crowd_is_not_just_louder() -> None:
+    """In a small training split the voices drawn may well be the speaker's own utterance."""
+    samples = speech()
+    config = AugmentConfig(**NOTHING, babble_probability=1.0)
+    heard = perturb(samples, np.random.default_rng(2), config, voice=lambda rng: samples)
+    assert abs(np.corrcoef(heard - samples, samples)[0, 1]) < 0.1
 
 
 @pytest.mark.parametrize(
