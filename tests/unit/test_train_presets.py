@@ -81,7 +81,8 @@ def test_published_masks(name: str, fields: dict[str, Any]) -> None:
 
 
 def test_traps_of_single_families() -> None:
-    assert preset_for("w2v-bert", 5).model_overrides["add_adapter"] is True
+    assert preset_named("w2v-bert-14h").published["add_adapter"] is True
+    assert "add_adapter" not in preset_for("w2v-bert", 5).model_overrides, "the family knows when: not with an old head"
     assert not any(preset_named("mms-adapters").model_overrides.values())
     assert preset_for("parakeet_ctc", 5).model_overrides["layerdrop"] == 0.0
     assert preset_named("xls-r-common-voice").published["lr_searched"] == [2e-5, 3e-4]
@@ -89,6 +90,32 @@ def test_traps_of_single_families() -> None:
     for name in ("xls-r-common-voice", "xls-r-2b-common-voice"):
         low, high = preset_named(name).published["lr_searched"]
         assert low <= preset_named(name).peak_lr <= high
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    [
+        "wav2vec2",
+        "hubert",
+        "wavlm",
+        "wav2vec2-conformer",
+        "unispeech",
+        "unispeech-sat",
+        "data2vec-audio",
+        "wav2vec2-bert",
+        "whisper",
+        "moonshine",
+        "speech_to_text",
+        "parakeet_encoder",
+    ],
+)
+def test_overrides_are_fields_of_the_family(model_type: str) -> None:
+    from transformers import AutoConfig
+
+    known = AutoConfig.for_model(model_type).to_dict()
+    family = {"speech_to_text": "speech2text", "parakeet_encoder": "parakeet-ctc"}.get(model_type, model_type)
+    rows = [row for row in presets() if family in row.families]
+    assert rows and all(row.model_overrides.keys() <= known.keys() for row in rows)
 
 
 @pytest.mark.parametrize("scale", ["smoke", "dev", "full"])
