@@ -93,11 +93,15 @@ class KenLm:
         return self.native.start(False)
 
     def score(self, state: Any, word: str) -> tuple[Any, float]:
-        after, log10 = self.native.score(state, self._number.get(word, self._other))
+        after, log10 = self.native.score(state, self.number(word))
         return after, log10 * LN10
 
     def end(self, state: Any) -> float:
         return float(self.native.finish(state)[1]) * LN10
+
+    def number(self, word: str) -> int:
+        """What flashlight calls `word` (that of <unk> for a word outside)."""
+        return self._number.get(word, self._other)
 
     def knows(self, word: str) -> bool:
         return word in self._known
