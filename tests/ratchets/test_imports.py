@@ -16,7 +16,7 @@ _LINT = "import sys; from importlinter.cli import lint_imports_command; sys.exit
 PLANTED = {
     "core/types.py": "import numpy",
     "engines/protocol.py": "import orature.flow.ref",
-    "engines/ctc_recogniser.py": "import orature.engines.espeak",
+    "engines/whisper.py": "import orature.engines.espeak",
     "flow/ref.py": "import orature.data.audio",
     "evaluate/score.py": "import orature.engines.protocol",
     "data/corpus.py": "import orature.stages.ingest",

@@ -36,7 +36,16 @@ RehearseOption = Annotated[
     typer.Option(help="Corpus folder of an old language to keep; may be repeated.", show_default=False),
 ]
 
-UP_OPTIONS = tuple("source to lang format scale seed device threads store train split start rehearse".split())
+GuardOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--guard",
+        help="Corpus folder of an old language, only scored before and after; may be repeated.",
+        show_default=False,
+    ),
+]
+
+UP_OPTIONS = tuple("source to lang format scale seed device threads store train split start rehearse guard".split())
 
 
 def register(app: typer.Typer) -> None:
@@ -68,6 +77,7 @@ def up(
     seed: SeedOption = None,
     start: StartOption = None,
     rehearse: RehearseOption = None,
+    guard: GuardOption = None,
     assign: SetOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     threads: ThreadsOption = None,
@@ -91,6 +101,7 @@ def up(
     }
     typed |= {"device": device, "threads": threads, "start": start}
     typed["rehearse"] = [str(folder) for folder in rehearse] if rehearse else None
+    typed["guard"] = [str(folder) for folder in guard] if guard else None
     given = _given(read_settings(config, UP_OPTIONS) if config else {}, typed, parse_assignments(assign or []))
     source, to = Path(str(given["source"])), Path(str(given["to"]))
     home = Path(str(given["store"])) if given.get("store") else None
@@ -103,6 +114,7 @@ def up(
         train=_table(given, "train"),
         start=None if given.get("start") is None else str(given["start"]),
         rehearse=tuple(str(folder) for folder in given.get("rehearse") or ()),
+        guards=tuple(str(folder) for folder in given.get("guard") or ()),
     )
     on = resources_of(str(given.get("device", "auto")), _whole(given, "threads"), as_json)
     if dry_run:
@@ -189,6 +201,7 @@ def train(
     start: StartOption = None,
     lang: Annotated[str | None, typer.Option("--lang", help="Target language, where the model asks for one.")] = None,
     rehearse: RehearseOption = None,
+    guard: GuardOption = None,
     scale: ScaleOption = None,
     seed: SeedOption = None,
     assign: SetOption = None,
@@ -213,6 +226,7 @@ def train(
         train=parse_assignments(assign or []),
         start=start,
         rehearse=tuple(str(folder) for folder in rehearse or ()),
+        guards=tuple(str(folder) for folder in guard or ()),
     )
     home = open_store(store)
     run = Run(home, recipe="train", command=command_line())
@@ -246,6 +260,11 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split to score.")] = "test",
     to: Annotated[Path | None, typer.Option("--to", help="Folder for score.json and report.html.")] = None,
     normaliser: Annotated[str | None, typer.Option(help="Scoring normaliser.", show_default="orature-basic@1")] = None,
+    lang: Annotated[str | None, typer.Option("--lang", help="Language, where the model asks for one.")] = None,
+    decoder: Annotated[
+        Path | None,
+        typer.Option(help="Folder made by `orature tune`: beam search with a language model.", show_default=False),
+    ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     store: StoreOption = None,
@@ -261,6 +280,8 @@ def evaluate(
         to,
         split=split,
         normaliser=normaliser,
+        language=lang or "",
+        decoder=decoder,
         resources=resources_of(device, threads, as_json),
         store=store,
         command=command_line(),

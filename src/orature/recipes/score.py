@@ -14,19 +14,21 @@ from orature.core.errors import CorpusError
 from orature.core.files import refuse_unwritable
 from orature.data.corpus import Corpus
 from orature.flow import Resources, Run, open_store
-from orature.stages.evaluate import Circumstances, Evaluate, Extras, lineage_rows, publish_results
-from orature.stages.inputs import corpus_ref, model_ref
-from orature.stages.transcribe import Transcribe
+from orature.recipes.scoring import decode_and_score
+from orature.stages.evaluate import Circumstances, Extras, lineage_rows, publish_results
+from orature.stages.inputs import corpus_ref, decoder_ref, model_ref
 from orature.text.normalise import NORMALISER, get
 
 
 def score_model(
-    model: Path,
+    model: str | Path,
     corpus: Path,
     to: Path,
     *,
     split: str = "test",
     normaliser: str | None = None,
+    language: str = "",
+    decoder: Path | None = None,
     resources: Resources | None = None,
     store: Path | None = None,
     command: str = "",
@@ -45,16 +47,16 @@ def score_model(
     home = open_store(store)
     run = Run(home, recipe="evaluate", command=command)
     inputs = {"model": model_ref(model), "corpus": corpus_ref(corpus)}
-    heard = run.do(Transcribe(**inputs, split=split), on=resources or Resources())
-    scored = run.do(
-        Evaluate(
-            hypotheses=heard,
-            corpus=inputs["corpus"],
-            split=split,
-            model=model.name,
-            corpus_name=corpus.name,
-            normaliser=normaliser or NORMALISER,
-        )
+    heard, scored = decode_and_score(
+        run,
+        **inputs,
+        split=split,
+        name=Path(model).name,
+        corpus_name=corpus.name,
+        language=language,
+        decoder=None if decoder is None else decoder_ref(decoder),
+        normaliser=normaliser or NORMALISER,
+        on=resources or Resources(),
     )
     rtf = home.info(heard.key).notes.get("rtf")
     return publish_results(

@@ -50,6 +50,8 @@ class UpOptions:
     train: Mapping[str, Any] = field(default_factory=dict)
     start: str | None = None
     rehearse: tuple[str, ...] = ()
+    guards: tuple[str, ...] = ()
+    """Corpora of old languages that are only scored, before and after."""
 
     def __post_init__(self) -> None:
         """Wrong options are refused before a corpus is read, which can take long."""
@@ -82,6 +84,7 @@ def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Trai
         config=config,
         start=start,
         rehearse=rehearse,
+        guards=tuple(corpus_ref(Path(folder)) for folder in options.guards),
         language=options.language or "",
         model_name=f"{name}-{label}",
     )

@@ -20,14 +20,12 @@ from typing import Any
 from orature.core.files import refuse_unwritable, write_json
 from orature.core.progress import say
 from orature.data.corpus import Corpus
-from orature.engines.recognisers import can_read
 from orature.flow import Ref, Resources, Run, Stage, Store, open_store
+from orature.recipes.scoring import decode_and_score, forgetting, score_of, zero_shot
 from orature.recipes.training import UpOptions, cost, describe_recipe, split_stage, train_stage
-from orature.stages.evaluate import Circumstances, Evaluate, Extras, lineage_rows, publish_results
+from orature.stages.evaluate import Circumstances, Extras, lineage_rows, publish_results
 from orature.stages.ingest import ingest_stage
 from orature.stages.split import describe, read_splits
-from orature.stages.train import Train
-from orature.stages.transcribe import Transcribe
 from orature.train.config import Scale
 from orature.train.devices import usable_cores
 
@@ -58,14 +56,17 @@ def up(
     train: Mapping[str, Any] | None = None,
     start: str | Path | None = None,
     rehearse: Sequence[str | Path] = (),
+    guards: Sequence[str | Path] = (),
     resources: Resources | None = None,
     store: Path | None = None,
     command: str = "",
 ) -> UpResult:
     """The Python form of `orature up`; `split` and `train` override fields of `MakeSplits` and `TrainConfig`."""
-    old = tuple(str(folder) for folder in rehearse)
+    old, watched = tuple(map(str, rehearse)), tuple(map(str, guards))
     first = None if start is None else str(start)
-    options = UpOptions(format, language, scale, seed, split or {}, train or {}, start=first, rehearse=old)
+    options = UpOptions(
+        format, language, scale, seed, split or {}, train or {}, start=first, rehearse=old, guards=watched
+    )
     return run_up(source, to, options, resources=resources, store=store, command=command)
 
 
@@ -95,37 +96,25 @@ def run_up(
         say(cost(stage, on))
     before = zero_shot(run, stage, splits, corpus_name, on)
     model = run.do(stage, on=on)
-    heard = run.do(Transcribe(model=model, corpus=splits, split="test", language=stage.language), on=on)
-    scored = run.do(
-        Evaluate(hypotheses=heard, corpus=splits, split="test", model=stage.model_name, corpus_name=corpus_name)
+    heard, scored = decode_and_score(
+        run,
+        model=model,
+        corpus=splits,
+        split="test",
+        name=stage.model_name,
+        corpus_name=corpus_name,
+        language=stage.language,
+        on=on,
     )
+    guards = forgetting(run, stage, model, [Path(folder) for folder in (*options.rehearse, *options.guards)], on)
     keys = {"model": model.key, "scored": scored.key} | ({} if before is None else {"zero_shot": before.key})
     fresh = _published(to) != keys
     if fresh:
-        _publish(to, run, model=model, heard=heard, scored=scored, before=before)
+        _publish(to, run, model=model, heard=heard, scored=scored, before=before, guards=guards)
     else:
         say(f"everything was done before; the report is {to / 'report.html'}")
     score = json.loads((to / REPORT).read_text(encoding="utf-8"))
     return UpResult(report=to / "report.html", model=to / "model", score=score, fresh=fresh)
-
-
-def zero_shot(run: Run, stage: Train, splits: Ref, corpus_name: str, on: Resources) -> Ref | None:
-    """The starting model's own score on test before any training; None, said aloud, where it cannot read yet.
-
-    Nothing is chosen by it.
-    """
-    if stage.start is None:
-        say("zero-shot: no starting model was given, so there is nothing to score before training")
-        return None
-    if not can_read(Path(stage.start.path), stage.language or None):
-        say("zero-shot: the starting model has no output layer for text yet, so there is nothing to score")
-        return None
-    heard = run.do(Transcribe(model=stage.start, corpus=splits, split="test", language=stage.language), on=on)
-    name = f"{Path(stage.start.path).name} (zero-shot)"
-    scored = run.do(Evaluate(hypotheses=heard, corpus=splits, split="test", model=name, corpus_name=corpus_name))
-    found = json.loads((run.path_of(scored) / "score.json").read_text(encoding="utf-8"))
-    say(f"zero-shot: WER {100 * found['wer']['value']:.1f} %, CER {100 * found['cer']['value']:.1f} % on test")
-    return scored
 
 
 def plan(
@@ -164,7 +153,9 @@ def _unknown(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return steps + [{"stage": name, "state": "todo", "key": ""} for name in rest if name not in known]
 
 
-def _publish(to: Path, run: Run, *, model: Ref, heard: Ref, scored: Ref, before: Ref | None) -> None:
+def _publish(
+    to: Path, run: Run, *, model: Ref, heard: Ref, scored: Ref, before: Ref | None, guards: list[dict[str, Any]]
+) -> None:
     """Model, score, report and last report.json, each written beside and renamed."""
     home = run.store
     home.publish(model, to / "model")
@@ -180,9 +171,11 @@ def _publish(to: Path, run: Run, *, model: Ref, heard: Ref, scored: Ref, before:
     whole = publish_results(to, scored=run.path_of(scored), circumstances=circumstances, extras=extras)
     artefacts = {"model": model.key, "scored": scored.key}
     if before is not None:
-        found = json.loads((run.path_of(before) / "score.json").read_text(encoding="utf-8"))
+        found = score_of(run, before)
         whole["zero_shot"] = {name: found[name] for name in ("model", "wer", "cer", "utterances", "words")}
         artefacts["zero_shot"] = before.key
+    if guards:
+        whole["guards"] = guards
     write_json(to / REPORT, whole | {"artefacts": artefacts})
 
 

@@ -39,7 +39,8 @@ class Train(Stage):
     The alphabet comes from the train split alone, checkpoints are chosen by dev, test is never opened except for the
     embargo: a training row that repeats a dev or test sentence or recording stops the run (law 5). `start` is a model
     folder of any trainable family; `rehearse` are corpora of old languages, mixed into training by
-    `config.mix.rehearsal_share` and standing guard on dev; `language` is the target where the family asks for one.
+    `config.mix.rehearsal_share` and standing guard on dev; `guards` only stand guard; `language` is the target where
+    the family asks for one.
     """
 
     name: ClassVar[str] = "train"
@@ -48,6 +49,7 @@ class Train(Stage):
     config: TrainConfig
     start: Ref | None = None
     rehearse: tuple[Ref, ...] = ()
+    guards: tuple[Ref, ...] = ()
     language: str = ""
     model_name: str = ""
     reject_limit: float = 0.5
@@ -55,8 +57,9 @@ class Train(Stage):
     def run(self, ctx: StageContext) -> None:
         """Guards first, then the run itself; interrupted, it goes on from its last checkpoint."""
         device = prepare_device(ctx.resources.device, ctx.resources.threads)
-        others = [Corpus.open(ctx.path_of(ref)) for ref in self.rehearse]
-        material = gather(Corpus.open(ctx.path_of(self.corpus)), others, self.config)
+        old = [Corpus.open(ctx.path_of(ref)) for ref in self.rehearse]
+        guarded = [Corpus.open(ctx.path_of(ref)) for ref in self.guards]
+        material = gather(Corpus.open(ctx.path_of(self.corpus)), old, guarded, self.config)
         job = Job(
             config=self.config,
             texts=tuple(material.texts),

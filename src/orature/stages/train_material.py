@@ -2,7 +2,7 @@
 
 Example::
 
-    material = gather(corpus, rehearsal=[swahili], config=config)
+    material = gather(corpus, [swahili], [], config)
     train, dev, rejects = material.examples(vocabulary)
 """
 
@@ -62,13 +62,16 @@ class Material:
             return folder.name
 
 
-def gather(corpus: Corpus, rehearsal: Sequence[Corpus], config: TrainConfig) -> Material:
-    """Rows and texts; CorpusError where a split is missing, LeakFound where training rows breach the embargo."""
+def gather(corpus: Corpus, rehearsal: Sequence[Corpus], guards: Sequence[Corpus], config: TrainConfig) -> Material:
+    """Rows and texts (of `guards` dev alone).
+
+    CorpusError where a split is missing, LeakFound where training rows breach the embargo.
+    """
     train, dev = _rows(corpus)
     old: list[tuple[list[Utterance], list[Utterance]]] = [_rows(one) for one in rehearsal]
     old_train = [row for rows, _ in old for row in rows] if config.mix.rehearsal_share > 0 else []
-    old_dev = [row for _, rows in old for row in rows]
-    tests = [row for one in (corpus, *rehearsal) for row in one.split("test")]
+    old_dev = [row for _, rows in old for row in rows] + [row for one in guards for row in one.split("dev")]
+    tests = [row for one in (corpus, *rehearsal, *guards) for row in one.split("test")]
     refuse_breach([*train, *old_train], EmbargoIndex.of([*dev, *old_dev], tests), where=str(corpus.root))
     targets = sorted({row.language for row in train})
     policy = policy_of(config, targets[0] if len(targets) == 1 else "und")
