@@ -25,11 +25,11 @@ from torch.nn import functional as F
 from orature.core.errors import ModelError
 from orature.core.types import RATE_HZ
 from orature.engines.families import Kind, Start
-from orature.engines.hf_folder import config_of, load_model
+from orature.engines.hf_folder import config_of, extractor_of, load_model
 from orature.engines.network import Spans
 from orature.engines.seq2seq_extend import add_characters, grow
 from orature.engines.seq2seq_folder import fast_tokenizer, model_files, need_files
-from orature.engines.seq2seq_network import TransformersSeq2Seq
+from orature.engines.seq2seq_network import TransformersSeq2Seq, finish
 from orature.engines.seq2seq_vocabulary import TokenizerVocabulary
 from orature.engines.vocabulary import Files
 
@@ -139,6 +139,7 @@ def files(network: MoonshineNet, vocabulary: TokenizerVocabulary) -> Files:
 
 def _taken_up(folder: Path, texts: Sequence[str], start: Start) -> tuple[MoonshineNet, TokenizerVocabulary]:
     need_files(folder, ("tokenizer.json",))
+    extractor_of(folder)
     config = config_of(folder, start.overrides)
     end = config.eos_token_id[0] if isinstance(config.eos_token_id, list) else config.eos_token_id
     if config.pad_token_id is None:
@@ -155,4 +156,6 @@ def _taken_up(folder: Path, texts: Sequence[str], start: Start) -> tuple[Moonshi
         added = add_characters(tokenizer, texts)
         grow(model, len(tokenizer), added)
     vocabulary = TokenizerVocabulary(tokenizer, start=int(config.decoder_start_token_id), end=int(end))
-    return MoonshineNet(model), vocabulary
+    network = MoonshineNet(model)
+    finish(folder, network, start)
+    return network, vocabulary

@@ -22,6 +22,9 @@ from orature.engines.lora import plain_state
 from orature.engines.native_folder import write_json
 from orature.engines.vocabulary import Files
 
+_WHENCE = frozenset({"is_local", "local_files_only", "name_or_path", "additional_special_tokens"})
+"""Settings that tell where a tokenizer was read from; the last one is another name of what is written beside it."""
+
 
 def need_files(folder: Path, *choices: tuple[str, ...]) -> None:
     """ModelError unless all files of one of `choices` are in `folder` (a tokenizer's files)."""
@@ -58,7 +61,12 @@ def saved_files(save: Callable[[str], Any]) -> Files:
     with tempfile.TemporaryDirectory() as folder:
         save(folder)
         contents = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
-    return {name: _bytes(data) for name, data in contents.items()}
+    files = {name: _bytes(data) for name, data in contents.items()}
+    settings = contents.get("tokenizer_config.json")
+    if settings is not None:
+        table = {key: value for key, value in json.loads(settings).items() if key not in _WHENCE}
+        files["tokenizer_config.json"] = write_json(table)
+    return files
 
 
 def _bytes(data: bytes) -> Callable[[Path], None]:

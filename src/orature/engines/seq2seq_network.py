@@ -11,12 +11,16 @@ Example::
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from orature.core.errors import ModelError
 from orature.core.types import RATE_HZ
+from orature.engines.families import Start
+from orature.engines.lora import add_lora
 from orature.engines.network import Part, Seq2SeqNetwork, Spans, Written
 from orature.engines.seq2seq_search import DecoderState, Search, search
 
@@ -100,6 +104,18 @@ class TransformersSeq2Seq(Seq2SeqNetwork):
         for name, parameter in self.named_parameters():
             found.setdefault(_part_of(name), []).append(parameter)
         return found
+
+
+def finish(folder: Path, network: TransformersSeq2Seq, start: Start) -> None:
+    """What all starts end with: LoRA where it is asked for; ModelError for adapters, which these families lack."""
+    if start.adapters:
+        raise ModelError(
+            "this checkpoint has no adapters for languages",
+            where=str(folder),
+            next_step="take an MMS checkpoint (facebook/mms-1b-all), or train with LoRA instead",
+        )
+    if start.lora_rank:
+        add_lora(network, start.lora_rank)
 
 
 def _part_of(name: str) -> Part:

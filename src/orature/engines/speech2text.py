@@ -26,11 +26,11 @@ from orature.core.errors import ModelError
 from orature.core.types import RATE_HZ
 from orature.engines.families import Kind, Start
 from orature.engines.features import FFT, FRAME, HOP, filterbank, mask_spans
-from orature.engines.hf_folder import config_of, load_model
+from orature.engines.hf_folder import config_of, extractor_of, load_model
 from orature.engines.network import Spans
 from orature.engines.seq2seq_extend import grow
 from orature.engines.seq2seq_folder import model_files, need_files
-from orature.engines.seq2seq_network import TransformersSeq2Seq
+from orature.engines.seq2seq_network import TransformersSeq2Seq, finish
 from orature.engines.seq2seq_vocabulary import CharacterVocabulary
 from orature.engines.speech2text_tokens import character_tokenizer, extend_tokenizer, read_tokenizer
 from orature.engines.vocabulary import Files
@@ -60,6 +60,7 @@ class KaldiFbank(nn.Module):
     def __init__(self, mels: int) -> None:
         super().__init__()
         povey = torch.hann_window(FRAME, periodic=False, dtype=torch.float64).pow(0.85)
+        self.means = self.variances = True
         self.register_buffer("window_S", povey.float(), persistent=False)
         self.register_buffer("bank_KM", filterbank(mels, high_hz=RATE_HZ / 2), persistent=False)
 
@@ -80,7 +81,8 @@ class KaldiFbank(nn.Module):
             mean_B1M = (log_BFM * own_BF1).sum(dim=1, keepdim=True) / counts_B[:, None, None]
             centred_BFM = (log_BFM - mean_B1M) * own_BF1
             deviation_B1M = (centred_BFM.square().sum(dim=1, keepdim=True) / counts_B[:, None, None]).sqrt()
-            return centred_BFM / deviation_B1M.clamp(min=1e-5), counts_B
+            result_BFM = centred_BFM if self.means else log_BFM * own_BF1
+            return result_BFM / deviation_B1M.clamp(min=1e-5) if self.variances else result_BFM, counts_B
 
 
 def _own(counts_B: Tensor, steps: int) -> Tensor:
@@ -160,7 +162,13 @@ def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[Speech2Text
             old = len(tokenizer)
             tokenizer = extend_tokenizer(tokenizer, texts)
             grow(model, len(tokenizer), {token: range(4, old) for token in range(old, len(tokenizer))})
-    return _with(model, tokenizer, start.language)
+    network, vocabulary = _with(model, tokenizer, start.language)
+    settings = extractor_of(folder)
+    cepstral = bool(settings.get("do_ceptral_normalize", True))
+    network.features.means = cepstral and bool(settings.get("normalize_means", True))
+    network.features.variances = cepstral and bool(settings.get("normalize_vars", True))
+    finish(folder, network, start)
+    return network, vocabulary
 
 
 def fresh(
@@ -187,8 +195,8 @@ def files(network: Speech2TextNet, vocabulary: CharacterVocabulary) -> Files:
         "num_mel_bins": network.mask_bins,
         "sampling_rate": RATE_HZ,
         "do_ceptral_normalize": True,
-        "normalize_means": True,
-        "normalize_vars": True,
+        "normalize_means": network.features.means,
+        "normalize_vars": network.features.variances,
         "padding_value": 0.0,
         "return_attention_mask": True,
     }

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from orature.core.errors import ModelError
 from orature.core.types import RATE_HZ
 from orature.engines.families import Kind, Start
-from orature.engines.hf_folder import config_of, load_model, quiet
+from orature.engines.hf_folder import config_of, extractor_of, load_model, quiet
 from orature.engines.language_codes import codes_of
 from orature.engines.network import Spans
 from orature.engines.seq2seq_extend import add_characters, add_special, grow
 from orature.engines.seq2seq_folder import model_files, need_files
-from orature.engines.seq2seq_network import TransformersSeq2Seq
+from orature.engines.seq2seq_network import TransformersSeq2Seq, finish
 from orature.engines.seq2seq_vocabulary import WhisperVocabulary
 from orature.engines.vocabulary import Files
 
@@ -156,7 +156,9 @@ def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[WhisperNet,
     if start.head != "keep":
         sources |= add_characters(tokenizer, texts)
     grow(model, len(tokenizer), sources)
-    return WhisperNet(model), WhisperVocabulary(tokenizer, generation, languages[0] if languages else None)
+    network = WhisperNet(model)
+    finish(folder, network, start)
+    return network, WhisperVocabulary(tokenizer, generation, languages[0] if languages else None)
 
 
 def files(network: WhisperNet, vocabulary: WhisperVocabulary) -> Files:
@@ -193,6 +195,13 @@ def _read(folder: Path, start: Start) -> tuple[Any, Any]:
             f"the tokenizer holds {len(tokenizer)} tokens, config.json says {model.config.vocab_size}",
             where=str(folder),
             next_step="copy the tokenizer and config.json of one checkpoint",
+        )
+    bins = extractor_of(folder).get("feature_size", 80)
+    if bins != model.config.num_mel_bins:
+        raise ModelError(
+            f"preprocessor_config.json gives {bins} mel bins, config.json takes {model.config.num_mel_bins}",
+            where=str(folder),
+            next_step="copy both files of one checkpoint",
         )
     _complete(model.generation_config, tokenizer)
     return tokenizer, model

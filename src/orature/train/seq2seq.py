@@ -119,13 +119,15 @@ class Seq2SeqLearner:
             learned_BL = learned_BL.masked_fill(~torch.tensor(is_target)[:, None], IGNORED).to(device)
             tally.losses += float(self._cross_entropy(logits_BLV, learned_BL, 0.0))
             tally.weights += float((learned_BL != IGNORED).sum())
-            for item, text in zip(batch.items, self._heard(batch, samples_BS, lengths_B), strict=True):
+            for item, text in zip(batch.items, self.heard(batch), strict=True):
                 tally.add(loader.examples[item.index], text)
         self.module.train(was_training)
         return tally
 
-    def _heard(self, batch: Batch, samples_BS: Tensor, lengths_B: Tensor) -> list[str]:
+    def heard(self, batch: Batch) -> list[str]:
         """Greedy texts in the order of the batch, one search for each prompt."""
+        device = next(self.module.parameters()).device
+        samples_BS, lengths_B = batch.samples_BS.to(device), batch.lengths_B.to(device)
         by_prompt: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for number, language in enumerate(batch.languages):
             by_prompt[tuple(self.prompt(language))].append(number)
