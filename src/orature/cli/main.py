@@ -16,10 +16,10 @@ import typer
 from typer.core import TyperGroup
 
 from orature import __version__
-from orature.cli import average, check, demo, doctor, evaluate, ingest, spine, train, transcribe
+from orature.cli import average, check, demo, doctor, evaluate, ingest, lm, run, spine, train, transcribe
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-MAIN_PATH = "up demo ingest check split train average evaluate compare transcribe report runs why store doctor"
+MAIN_PATH = "up demo ingest check split train average run lm tune evaluate compare transcribe report runs why store doctor"
 
 
 class InOrder(TyperGroup):
@@ -61,7 +61,7 @@ def build() -> typer.Typer:
     ) -> None:
         """From minutes to hours of transcribed speech to a measured, usable speech recogniser."""
 
-    for group in (train, demo, ingest, check, evaluate, transcribe, spine, doctor, average):
+    for group in (train, demo, ingest, check, evaluate, lm, transcribe, spine, doctor, average, run):
         group.register(app)
     return app
 

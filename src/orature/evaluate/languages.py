@@ -133,6 +133,13 @@ def _said(difference: Mapping[str, Any]) -> dict[str, Any]:
     return {**difference, "verdict": verdict}
 
 
+def worse_languages(compared: Mapping[str, Any], unit: str = "cer") -> dict[str, Mapping[str, Any]]:
+    """Of what `compare_languages` found: the differences whose interval lies above zero by tag, the worst first."""
+    found = {tag: one["difference"][unit] for tag, one in compared["languages"].items()}
+    worse = {tag: one for tag, one in found.items() if one["verdict"] == WORSE}
+    return dict(sorted(worse.items(), key=lambda pair: -pair[1]["delta"]))
+
+
 def _refuse_unlike(baseline: Sequence[Row], rows: Sequence[Row]) -> None:
     old = {row.id: (row.language, row.reference) for row in baseline}
     new = {row.id: (row.language, row.reference) for row in rows}
