@@ -8,6 +8,7 @@ Example::
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from orature.core.errors import ConfigError
 from orature.core.progress import clock
 from orature.data.corpus import Corpus
-from orature.engines.families import family_of
+from orature.engines.families import family_of, read_config
 from orature.engines.hub import model_folder
 from orature.flow import Ref, Resources, Run
 from orature.recipes.settings import override
@@ -99,10 +100,26 @@ def train_config(corpus: Corpus, options: UpOptions) -> TrainConfig:
     if options.start is None:
         config = TrainConfig.for_scale(options.scale, hours=hours, mean_s=mean_s, speakers=speakers)
     else:
-        family = family_of(model_folder(options.start)).name
-        preset = preset_for(family, hours)
+        preset = preset_for(recipe_family(model_folder(options.start)), hours)
         config = override(TrainConfig(), preset.overrides(options.scale, hours=hours), "preset.")
+        config = config.model_copy(update=_text_policy(model_folder(options.start)))
     return override(config.model_copy(update={"seed": options.seed}), options.train, "train.")
+
+
+def _text_policy(folder: Path) -> dict[str, str]:
+    """Case and punctuation as a model of ours was trained with; {} for others."""
+    try:
+        policy = json.loads((folder / "training.json").read_text(encoding="utf-8"))["text_policy"]
+        return {name: policy[name] for name in ("case", "punctuation")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def recipe_family(folder: Path) -> str:
+    """The family by which recipes go: MMS, whose adapters are trained, is one of its own."""
+    family = family_of(folder).name
+    adapted = family == "wav2vec2" and read_config(folder).get("adapter_attn_dim") is not None
+    return "mms" if adapted else family
 
 
 def describe_recipe(corpus: Corpus, options: UpOptions) -> str:
@@ -110,7 +127,7 @@ def describe_recipe(corpus: Corpus, options: UpOptions) -> str:
     if options.start is None:
         return f"settings: Orature's own defaults for scale {options.scale}"
     hours = float(corpus.summary()["splits"].get("train", {"hours": 0.0})["hours"])
-    preset = preset_for(family_of(model_folder(options.start)).name, hours)
+    preset = preset_for(recipe_family(model_folder(options.start)), hours)
     return f"settings at scale {options.scale}: {preset.about()}"
 
 
