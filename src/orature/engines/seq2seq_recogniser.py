@@ -19,12 +19,13 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from orature.core.types import RATE_HZ, Card, Hypothesis, Refusal
+from orature.core.types import RATE_HZ, Alternative, Card, Hypothesis, Refusal
 from orature.engines.network import Seq2SeqNetwork, Written
 from orature.engines.protocol import Samples
 from orature.engines.seq2seq_vocabulary import Seq2SeqVocabulary
@@ -56,11 +57,13 @@ class Seq2SeqRecogniser:
         language: str | None = None,
         beams: int = 1,
         length_penalty: float = 1.0,
+        alternatives: int = 1,
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.vocabulary, self.facts = vocabulary, dict(facts)
         self.language, self.beams, self.length_penalty = language, beams, length_penalty
+        self.alternatives = alternatives
 
     @property
     def card(self) -> Card:
@@ -75,8 +78,17 @@ class Seq2SeqRecogniser:
         )
 
     def transcribe(self, recordings: Sequence[Samples]) -> list[Hypothesis | Refusal]:
-        """One outcome a recording, in order."""
-        return [best if isinstance(best, Refusal) else best[0] for best in self.n_best(recordings, 1)]
+        """One outcome a recording, in order; `alternatives` holds `alternatives` texts where over 1 are asked for."""
+        outcomes: list[Hypothesis | Refusal] = []
+        for best in self.n_best(recordings, self.alternatives):
+            if isinstance(best, Refusal):
+                outcomes.append(best)
+            elif self.alternatives > 1:
+                others = tuple(Alternative(one.text, round(one.score, 4)) for one in best)
+                outcomes.append(replace(best[0], alternatives=others))
+            else:
+                outcomes.append(best[0])
+        return outcomes
 
     def n_best(self, recordings: Sequence[Samples], n: int) -> list[list[Hypothesis] | Refusal]:
         """Up to `n` hypotheses a recording, best first; a recording of several windows varies in one window at a time

@@ -18,6 +18,7 @@ Example::
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -100,8 +101,13 @@ def search(state: DecoderState, prompt: list[int], how: Search) -> list[list[Wri
 
 def _without(log_RV: Tensor, tokens: tuple[int, ...]) -> Tensor:
     if tokens:
-        log_RV[:, list(tokens)] = -torch.inf
+        log_RV.index_fill_(1, _numbers(tokens, log_RV.device), -torch.inf)
     return log_RV
+
+
+@lru_cache(maxsize=8)
+def _numbers(tokens: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(tokens, device=device)
 
 
 def _greedy(state: DecoderState, log_RV: Tensor, how: Search) -> list[list[Written]]:

@@ -67,17 +67,18 @@ class WhisperLogMel(nn.Module):
 
 
 class WhisperNet(TransformersSeq2Seq):
-    """`WhisperForConditionalGeneration` on raw samples."""
+    """`WhisperForConditionalGeneration` on raw samples; tokens of `silent` are no text and are never written."""
 
     whole_window = True
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, silent: Sequence[int] = ()) -> None:
         config, generation = model.config, model.generation_config
+        suppressed = {*(getattr(generation, "suppress_tokens", None) or ()), *silent} - {_one(config.eos_token_id)}
         super().__init__(
             model,
             max_tokens=config.max_target_positions - 1,
             end=_one(config.eos_token_id),
-            never=tuple(getattr(generation, "suppress_tokens", None) or ()),
+            never=tuple(sorted(suppressed)),
         )
         self.never_first = tuple(getattr(generation, "begin_suppress_tokens", None) or ())
         self.mask_bins = config.num_mel_bins
@@ -108,6 +109,12 @@ class WhisperNet(TransformersSeq2Seq):
         return [languages[index] for index in best_B.tolist()]
 
 
+def silent_tokens(tokenizer: Any) -> list[int]:
+    """Special tokens and timestamps: a prompt without timestamps asks for none of them."""
+    added = tokenizer.get_added_vocab()
+    return sorted(number for name, number in added.items() if name.startswith("<|") and name.endswith("|>"))
+
+
 def _one(token: int | list[int]) -> int:
     return token[0] if isinstance(token, list) else token
 
@@ -125,7 +132,7 @@ def _masked(features_BMF: Tensor, spans: Spans) -> Tensor:
 def load(folder: Path, *, language: str | None = None) -> tuple[WhisperNet, WhisperVocabulary]:
     """The network and its vocabulary; `language` chooses the language token of its prompt."""
     tokenizer, model = _read(folder, Start())
-    return WhisperNet(model), WhisperVocabulary(tokenizer, model.generation_config, language)
+    return WhisperNet(model, silent_tokens(tokenizer)), WhisperVocabulary(tokenizer, model.generation_config, language)
 
 
 def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[WhisperNet, WhisperVocabulary]:
@@ -149,14 +156,14 @@ def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[WhisperNet,
         for tag in languages:
             old = vocabulary.language_tokens()
             if not any(code in old for code in codes_of(tag)):
-                name = f"<|{codes_of(tag)[1]}|>"
+                name = f"<|{tag.lower().replace('_', '-').split('-')[0]}|>"
                 token = add_special(tokenizer, name)
                 generation.lang_to_id = {**generation.lang_to_id, name: token}
                 sources[token] = list(old.values())
     if start.head != "keep":
         sources |= add_characters(tokenizer, texts)
     grow(model, len(tokenizer), sources)
-    network = WhisperNet(model)
+    network = WhisperNet(model, silent_tokens(tokenizer))
     finish(folder, network, start)
     return network, WhisperVocabulary(tokenizer, generation, languages[0] if languages else None)
 
