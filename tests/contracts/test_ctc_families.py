@@ -14,7 +14,9 @@ from orature.data.audio import load as load_audio
 from orature.engines.families import Start, family_of
 from orature.engines.hf_folder import facts_of
 from orature.engines.lora import merge_lora
+from orature.engines.parakeet_ctc import ParakeetFeatures
 from orature.engines.protocol import Samples
+from orature.engines.wav2vec2_bert import SeamlessFeatures
 from orature.testing.checkpoints import DAMAGES, RECIPES, make_checkpoint
 from orature.testing.recogniser_contract import (
     check_batch,
@@ -27,6 +29,7 @@ from orature.testing.recogniser_contract import (
     check_spans,
     logits_of,
     padded,
+    without_dropout,
 )
 
 FAMILIES = list(RECIPES)
@@ -75,7 +78,50 @@ def test_logits_equal_the_reference_on_speech(checkpoints: dict[str, Path], fami
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_batch_equals_each_alone(checkpoints: dict[str, Path], family: str) -> None:
-    check_batch(checkpoints[family], [clip(), clip()[3_000:12_371], clip()[:5_000] * 0.1])
+    check_batch(checkpoints[family], [clip(), clip()[3_000:12_371], clip()[:8_000], clip()[:5_000] * 0.1])
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-conformer", "parakeet-ctc"])
+def test_batch_norm_mixes_nobody_in_training(checkpoints: dict[str, Path], family: str) -> None:
+    folder = checkpoints[family]
+    start = Start(head="keep", overrides=without_dropout(folder))
+    network, _ = family_of(folder).module().begin(folder, TEXTS, start)
+    network.train()
+    together, _ = network(*padded([clip(), clip()[:8_000]], 100))
+    alone, steps_B = network(*padded([clip()[:8_000]]))
+    assert (together[1, : steps_B[0]] - alone[0, : steps_B[0]]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("family", ["xls-r", "wav2vec2-bert"])
+def test_adapters_of_convolutions_are_never_dropped(family: str, tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / family, family, add_adapter=True, num_adapter_layers=2)
+    start = Start(head="keep", overrides={"layerdrop": 0.9})
+    network, _ = family_of(folder).module().begin(folder, TEXTS, start)
+    network.train()
+    for _ in range(5):
+        logits_BTV, steps_B = network(*padded([clip()]))
+        assert logits_BTV.shape[1] == steps_B[0] == network.steps(len(clip()))
+
+
+def test_features_equal_the_extractors() -> None:
+    import transformers
+
+    recordings = [clip(), clip()[:8_000], 1e-2 * clip()[:4_321]]
+    bert, parakeet = (dict(RECIPES[name].extractor) for name in ("wav2vec2-bert", "parakeet-ctc"))
+    with torch.no_grad():
+        ours_BTM, steps_B = SeamlessFeatures()(*padded(recordings, 500))
+        mels_BTM, frames_B = ParakeetFeatures(parakeet)(*padded(recordings, 500))
+    seamless = transformers.SeamlessM4TFeatureExtractor(**bert)
+    nemo = transformers.ParakeetFeatureExtractor(**parakeet)
+    for number, samples in enumerate(recordings):
+        theirs = seamless(samples, sampling_rate=16_000, return_tensors="pt")
+        steps = int(theirs["attention_mask"].sum())
+        assert steps == steps_B[number]
+        assert (ours_BTM[number, :steps] - theirs["input_features"][0, :steps]).abs().max() < 2e-3
+        theirs = nemo(samples, sampling_rate=16_000, return_tensors="pt")
+        frames = int(theirs["attention_mask"].sum())
+        assert frames == frames_B[number]
+        assert (mels_BTM[number, :frames] - theirs["input_features"][0, :frames]).abs().max() < 2e-3
 
 
 def test_a_batch_equals_each_alone_with_adapters_of_convolutions(tmp_path: Path) -> None:
