@@ -18,6 +18,7 @@ from orature.data.audio import audio_digest, save_flac
 from orature.engines.characters import BLANK
 from orature.engines.ctc_recogniser import CtcRecogniser
 from orature.engines.protocol import Samples
+from orature.testing.checkpoints_seq2seq import whisper_folder
 
 CYRILLIC = ["шук ишкай", "кимса чуску", "пичка сукта", "канчис пусак", "искун чунка", "васи яку"]
 
@@ -136,3 +137,14 @@ def test_the_folder_above_a_model_is_pointed_to_it(tmp_path: Path) -> None:
     model_in(tmp_path / "up" / "model", LATIN)
     done = CliRunner().invoke(build(), ["doctor", str(tmp_path / "up")])
     assert done.exit_code == 2 and f"the model is in {tmp_path / 'up' / 'model'}" in done.stderr
+
+
+def test_an_attention_model_is_heard_too(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "corpus", LATIN)
+    _, found = doctor(whisper_folder(tmp_path / "whisper"), corpus)
+    assert found["model"]["says"].startswith("loads:") and "whisper" in found["model"]["says"]
+    assert "CER" in found or "blanks" in found
+    broken = whisper_folder(tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"no")
+    code, found = doctor(broken)
+    assert code == 1 and found["model"]["level"] == "problem" and "cannot be loaded" in found["model"]["says"]

@@ -25,6 +25,7 @@ from orature.data.corpus import Corpus
 from orature.engines.ctc_recogniser import CtcRecogniser
 from orature.engines.recognisers import load_ctc
 from orature.engines.vocabulary import letters_of
+from orature.recipes.diagnose_attention import attention_findings, is_attention_model
 from orature.recipes.diagnose_corpus import corpus_findings
 from orature.recipes.diagnose_pair import pair_findings
 from orature.text.alphabet import TextPolicy, describe, prepare
@@ -51,6 +52,9 @@ def diagnose(
     A folder that is no model or corpus at all is a ModelError or CorpusError; a broken one is a finding.
     """
     opened = Corpus.open(corpus) if corpus is not None else None
+    if model is not None and is_attention_model(model):
+        yield from attention_findings(model, opened, clips=clips, device=device)
+        return
     patient: Patient | None = None
     if model is not None:
         loaded = open_patient(model, device)
