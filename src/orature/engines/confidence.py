@@ -22,7 +22,6 @@ from pydantic import BaseModel
 
 from orature.core.types import Hypothesis
 
-BINS = 10
 _FLOOR = 1e-4
 _RIDGE = 1e-3
 _ROUNDS = 50
@@ -97,19 +96,6 @@ def _newton(
         if float(np.abs(step_D).max()) < 1e-9:
             break
     return weights_D
-
-
-def expected_calibration_error(confidence: Sequence[float], right: Sequence[float], bins: int = BINS) -> float | None:
-    """Mean distance of confidence and share of right ones over `bins` of equal width, weighted by size (Guo et al.
-    2017, section 2); None without any."""
-    if not confidence:
-        return None
-    given, true = np.array(confidence), np.array(right, dtype=np.float64)
-    place = np.minimum((given * bins).astype(np.int64), bins - 1)
-    gaps = [
-        abs(float(given[place == b].mean() - true[place == b].mean())) * int((place == b).sum()) for b in set(place)
-    ]
-    return sum(gaps) / len(given)
 
 
 def cross_fitted(raw: Sequence[float], right: Sequence[float], group: Sequence[int], folds: int = 5) -> list[float]:

@@ -241,6 +241,6 @@ def load_decoder(source: Path) -> BestPath | BeamDecoder:
         raise ModelError(
             f"the decoder cannot be read: {str(error).splitlines()[0]}",
             where=str(path),
-            next_step="make one with: orature lm tune MODEL CORPUS --lm LM --to DECODER",
+            next_step="make one with: orature tune MODEL CORPUS --lm LM --to DECODER",
         ) from error
     return make_decoder(config, path.parent)

@@ -23,6 +23,7 @@ from orature.core.files import write_beside
 from orature.evaluate.html.charts import Line, line_chart, thinned
 from orature.evaluate.html.listening import Audio, choose_clips, table_section, worst_section
 from orature.evaluate.html.provenance import next_steps, provenance
+from orature.evaluate.html.reliability import reliability_section
 from orature.evaluate.html.sections import by_slice, confusion_section, headline, warning_box
 from orature.evaluate.html.text import escape, percent
 from orature.evaluate.rows import Row
@@ -34,6 +35,7 @@ _SECTIONS = (
     ("training", "Learning"),
     ("slices", "Where it errs"),
     ("letters", "Letters"),
+    ("confidence", "Confidence"),
     ("worst", "Worst errors"),
     ("all", "All utterances"),
     ("next", "Use it"),
@@ -108,6 +110,7 @@ def report_page(
             training_section(train_log or []),
             by_slice(score),
             confusion_section(score),
+            reliability_section((item.row for item in scored), score["normaliser"]),
             worst_section(listened),
             table_section(scored, limit=limits.rows),
             next_steps(score, model_path),
