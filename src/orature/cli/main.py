@@ -19,7 +19,9 @@ from orature import __version__
 from orature.cli import average, check, demo, doctor, evaluate, ingest, lm, run, spine, train, transcribe
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-MAIN_PATH = "up demo ingest check split train average run lm tune evaluate compare transcribe report runs why store doctor"
+MAIN_PATH = (
+    "up demo ingest check split train average run lm tune evaluate compare transcribe report runs why store doctor"
+)
 
 
 class InOrder(TyperGroup):
