@@ -21,6 +21,7 @@ from typing import Any
 
 from orature.core.files import write_beside
 from orature.evaluate.html.charts import Line, line_chart, thinned
+from orature.evaluate.html.languages import languages_section
 from orature.evaluate.html.listening import Audio, choose_clips, table_section, worst_section
 from orature.evaluate.html.provenance import next_steps, provenance
 from orature.evaluate.html.reliability import reliability_section
@@ -32,6 +33,7 @@ from orature.evaluate.score import align_rows
 _TEMPLATES = resources.files("orature.evaluate") / "templates"
 _HUGE = 1e30
 _SECTIONS = (
+    ("languages", "Languages"),
     ("training", "Learning"),
     ("slices", "Where it errs"),
     ("letters", "Letters"),
@@ -107,6 +109,7 @@ def report_page(
         (
             headline(score),
             warning_box(score.get("warnings", [])),
+            languages_section(score),
             training_section(train_log or []),
             by_slice(score),
             confusion_section(score),
