@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ from orature.text.normalise import NORMALISER
 
 QUIET = Resources(progress=False)
 SAID = "wasi yaku"
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flushing costs milliseconds a file and makes no difference to a killed process."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def rows(wrong: dict[str, int], count: int = 12) -> list[Row]:

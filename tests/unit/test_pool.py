@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from orature.testing.stage_contract import check_stage
 from orature.text.leaks import EmbargoIndex
 
 QUIET = Resources(progress=False)
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flushing costs milliseconds a file and makes no difference to a killed process."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def row(name: str, text: str | None, split: Split | None, language: str = "qu", digest: str = "") -> Utterance:
