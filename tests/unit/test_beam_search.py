@@ -79,7 +79,7 @@ def scorings(folder: Path) -> dict[str, Scoring]:
 @pytest.mark.parametrize("pieces", [["a", "b", " "], ["a", " b", "ab", " "], [" a", "b", " ba"]])
 def test_a_wide_beam_is_exhaustive(tmp_path: Path, kind: str, pieces: list[str]) -> None:
     scoring, vocabulary = scorings(tmp_path)[kind], Pieces(pieces)
-    wide = PrefixSearch(scoring, width=100_000, token_beam=100, threshold=1e9)
+    wide = PrefixSearch(scoring, width=100_000, token_beam=100, threshold=1e9, token_threshold=1e9)
     for seed in range(3):
         log_TV = random_logs(5, len(vocabulary), seed)
         wanted = exact(log_TV, vocabulary, scoring)
@@ -120,7 +120,9 @@ def test_flashlight_with_a_lexicon_agrees(tmp_path: Path) -> None:
     """Sharp probabilities, so that the best alignment and the sum over all choose the same."""
     small_lm(tmp_path / "words.arpa", LINES)
     lm = KenLm(tmp_path / "words.arpa")
-    own = PrefixSearch(Scoring(words=lm, alpha=0.8, beta=0.5, closed=Lexicon(lm.words)), width=500, threshold=1e9)
+    own = PrefixSearch(
+        Scoring(words=lm, alpha=0.8, beta=0.5, closed=Lexicon(lm.words)), width=500, threshold=1e9, token_threshold=1e9
+    )
     theirs = LexiconSearch(lm, lm.words, LETTERS, alpha=0.8, beta=0.5, width=2000, threshold=1e4)
     same = 0
     for seed in range(12):

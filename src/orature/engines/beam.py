@@ -17,6 +17,7 @@ Example::
 
 from __future__ import annotations
 
+import heapq
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -33,6 +34,8 @@ Floats = npt.NDArray[np.float32]
 SPACE, BAR = "|", "\u2502"
 """In a character model the space is the token "|" and a bar stands for itself as "│" (as in `vocab.json`)."""
 _IMPOSSIBLE = -math.inf
+_WIDER = 3
+"""So many times the width of new prefixes are given a language model score a step."""
 
 
 class Lexicon:
@@ -108,6 +111,10 @@ def symbol(letter: str) -> str:
     return SPACE if letter == " " else BAR if letter == SPACE else letter
 
 
+def _first(candidate: tuple[float, Any, int, float]) -> float:
+    return candidate[0]
+
+
 class _Prefix:
     """A sequence of tokens with what it writes: whole words, a word in the making, and its language model score."""
 
@@ -141,12 +148,13 @@ class Found:
 
 @dataclass(frozen=True)
 class PrefixSearch:
-    """The search: prefixes kept a step (`width`), tokens looked at a step, and how far below the best both may be."""
+    """The search: prefixes kept and tokens looked at a step, and how far below the best of them others may be."""
 
     scoring: Scoring
     width: int = 64
     token_beam: int = 24
-    threshold: float = 15.0
+    threshold: float = 12.0
+    token_threshold: float = 6.0
 
     def search(self, log_TV: Floats, vocabulary: CtcVocabulary, n_best: int = 1) -> list[Found]:
         """The best texts, best first; one empty text at least. `log_TV` holds natural logarithms.
@@ -176,7 +184,7 @@ class PrefixSearch:
 
     def _tokens(self, log_V: Floats, writing: npt.NDArray[np.bool_], blank: int) -> list[tuple[int, float]]:
         """Tokens worth a look at this step with their log-probabilities, the most probable first."""
-        likely = np.flatnonzero(writing & (log_V >= log_V.max() - self.threshold))
+        likely = np.flatnonzero(writing & (log_V >= log_V.max() - self.token_threshold))
         likely = likely[likely != blank]
         order = likely[np.argsort(-log_V[likely], kind="stable")][: self.token_beam]
         return [(int(token), float(log_V[token])) for token in order]
@@ -191,25 +199,30 @@ class PrefixSearch:
     ) -> list[tuple[_Prefix, float, float]]:
         sums: dict[_Prefix, list[float]] = {}
         p_blank = float(p_V[blank])
-        probability = {token: float(p_V[token]) for token, _ in chosen}
+        wider: list[tuple[float, _Prefix, int, float]] = []
         best = _IMPOSSIBLE
         for node, ended, open_ in beam:
             total = ended + open_
-            held = sums.setdefault(node, [0.0, 0.0])
-            held[0] += total * p_blank
-            if open_:
-                held[1] += open_ * float(p_V[node.token])
+            sums[node] = [total * p_blank, open_ * float(p_V[node.token]) if open_ else 0.0]
             score = math.log(total) + node.lm + node.doubt
             best = max(best, score)
             for token, log_p in chosen:
                 if score + log_p < best - self.threshold:
                     break
-                child = self._child(node, token, pieces[token])
-                if child is None:
-                    continue
-                mass = (ended if token == node.token else total) * probability[token]
+                mass = ended if token == node.token else total
                 if mass:
-                    sums.setdefault(child, [0.0, 0.0])[1] += mass
+                    wider.append((score + log_p, node, token, mass))
+        if len(wider) > _WIDER * self.width:
+            wider = heapq.nlargest(_WIDER * self.width, wider, key=_first)
+        for _, node, token, mass in wider:
+            child = self._child(node, token, pieces[token])
+            if child is None:
+                continue
+            held = sums.get(child)
+            if held is None:
+                sums[child] = [0.0, mass * float(p_V[token])]
+            else:
+                held[1] += mass * float(p_V[token])
         return self._pruned(sums)
 
     def _pruned(self, sums: dict[_Prefix, list[float]]) -> list[tuple[_Prefix, float, float]]:

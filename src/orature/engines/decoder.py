@@ -42,6 +42,8 @@ class DecoderConfig(BaseModel, frozen=True, extra="forbid"):
     character model), `unseen` by a word that the word model lacks (0 or less). `lexicon`: write words of the word
     model only. `spelling`: a character model that spells unseen words. `search`: "own" sums over alignments and writes
     any word; "flashlight" (C++) serves a closed vocabulary or a character model; "auto" takes it for a closed one.
+    `width` prefixes and `token_beam` tokens are kept a step, none further below the best than `threshold` and
+    `token_threshold` (natural logarithms).
     """
 
     format: Literal[1] = 1
@@ -56,7 +58,8 @@ class DecoderConfig(BaseModel, frozen=True, extra="forbid"):
     unseen: float = Field(default=-4.0, le=0)
     width: int = Field(default=64, ge=1)
     token_beam: int = Field(default=24, ge=1)
-    threshold: float = Field(default=15.0, gt=0)
+    threshold: float = Field(default=12.0, gt=0)
+    token_threshold: float = Field(default=6.0, gt=0)
     n_best: int = Field(default=1, ge=1)
     calibration: Calibration | None = None
 
@@ -144,7 +147,7 @@ class BeamDecoder:
         if self._uses_flashlight(vocabulary):
             return list(self._flashlight(vocabulary).search(folded_TV, n_best))
         config = self.config
-        search = PrefixSearch(self._own(), config.width, config.token_beam, config.threshold)
+        search = PrefixSearch(self._own(), config.width, config.token_beam, config.threshold, config.token_threshold)
         return search.search(folded_TV, vocabulary, n_best)
 
     def _hypothesis(
