@@ -103,6 +103,16 @@ def test_adapters_of_convolutions_are_never_dropped(family: str, tmp_path: Path)
         assert logits_BTV.shape[1] == steps_B[0] == network.steps(len(clip()))
 
 
+@pytest.mark.parametrize("family", ["wav2vec2-conformer", "wav2vec2-bert"])
+def test_trains_after_inference_at_the_same_length(family: str, tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / family, family, position_embeddings_type="rotary")
+    network, _ = family_of(folder).module().begin(folder, TEXTS, Start(head="keep"))
+    with torch.inference_mode():
+        network(*padded([clip()]))
+    network.train()
+    network(*padded([clip()]))[0].sum().backward()
+
+
 def test_features_equal_the_extractors() -> None:
     import transformers
 

@@ -227,6 +227,8 @@ def check_readable(folder: Path, samples: Samples) -> str:
     with quiet():
         transcribe = cast(Callable[..., Any], transformers.pipeline("automatic-speech-recognition", model=str(folder)))
         theirs = transcribe({"raw": np.asarray(samples), "sampling_rate": RATE_HZ})["text"]
+        processor = type(transformers.AutoProcessor.from_pretrained(folder)).__name__
+    hold(processor == network.processor, f"{folder.name}: transformers takes it for {processor}'s")
     hold(theirs.strip() == ours, f"{folder.name}: the pipeline writes {theirs!r}, we write {ours!r}")
     return ours
 
