@@ -94,6 +94,8 @@ def test_word_pieces_from_transcripts(tmp_path: Path) -> None:
     for text in texts:
         assert read.decode(read.encode(text)) == text
         assert len(read.encode(text)) < len(text) / 2
+    assert read.encode(" ") == []
+    assert read.decode([*read.encode("shuk"), *read.encode("wasi")]) == "shuk wasi"
     assert read.unknown("wasi ŋ") == {"ŋ"}
     assert read.piece(read.blank) == "" == read.piece(read.encode("ŋ")[-1])
     assert read.piece(read.encode("wasi")[0]).startswith(" wa")

@@ -59,7 +59,8 @@ def test_each_language_gives_what_the_reference_gives(folder: Path, language: st
 
 def test_a_new_language_leaves_the_others_as_they_were(folder: Path, tmp_path: Path) -> None:
     before = {language: heard(folder, language) for language in CODES}
-    network, vocabulary = wav2vec2.begin(folder, ["ŋa ŋu"], Start(language="pao", adapters=True))
+    start = Start(language="pao", adapters=True, head="extend")
+    network, vocabulary = wav2vec2.begin(folder, ["ŋa ŋu"], start)
     assert {name for name, p in network.named_parameters() if p.requires_grad} == {
         f"model.{name}" for name in network.adapter_state()
     }
@@ -120,7 +121,7 @@ def test_languages_that_are_not_there(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not named"):
         wav2vec2.begin(folder, ["a"], Start())
     with pytest.raises(ModelError, match="no adapter for 'pao'"):
-        wav2vec2.begin(folder, ["a"], Start(language="pao", head="extend"))
+        wav2vec2.begin(folder, ["a"], Start(language="pao", head="keep"))
     place = make_mms(tmp_path / "mms", CODES)
     (place / "adapter.quz.safetensors").rename(place / "adapter.quz.bin")
     with pytest.raises(ModelError, match="its adapter is not in the folder"):

@@ -199,7 +199,7 @@ def needs_head(folder: Path, shapes: dict[str, tuple[int, ...]], name: str) -> i
         raise ModelError(
             HEADLESS,
             where=str(folder),
-            next_step="train it on transcribed speech first: `orature train ... --start " + folder.name + "`",
+            next_step=f"train it on transcribed speech first: orature train corpus --to model --start {folder.name}",
         )
     return rows
 

@@ -100,7 +100,7 @@ def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[Wav2Vec2Ctc
 
     A language that the checkpoint has starts from its adapters with rows added for new characters ("auto", "extend"),
     as it is ("keep"), or with adapters and rows drawn anew over the same, lengthened vocabulary ("new"). One that it
-    lacks gets new adapters, rows and vocabulary. With `start.adapters` everything else stands still.
+    lacks gets new adapters, rows and vocabulary whatever `start.head` says, but there is nothing to "keep". With `start.adapters` everything else stands still.
     """
     network = _body(folder, start)
     head = start.head
@@ -138,7 +138,7 @@ def _language_to_train(network: MmsCtc, folder: Path, start: Start) -> tuple[str
     if code is not None:
         _put(network, folder, code)
         return code, _vocabulary(network, folder, code)
-    if start.head in ("keep", "extend"):
+    if start.head == "keep":
         raise _unknown(folder, start.language)
     _put(network, folder, start.language)
     return None, HfVocabulary.of_language(folder, start.language)
@@ -226,7 +226,7 @@ def _unknown(folder: Path, tag: str) -> ModelError:
         f"this checkpoint has no adapter for {tag!r}",
         where=str(folder),
         next_step=("near it: " + ", ".join(alike) if alike else f"it has {len(languages)}: {_some(languages)}")
-        + "; or train a new one (--start with adapters)",
+        + "; or train one from this checkpoint (train_only: adapters)",
     )
 
 

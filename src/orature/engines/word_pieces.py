@@ -110,7 +110,9 @@ class WordPieces:
         return self._pieces[token]
 
     def encode(self, text: str) -> list[int]:
-        """Pieces of `text`; what they cannot write becomes the unknown piece."""
+        """Pieces of `text`; what they cannot write becomes the unknown piece. A space alone is none: words carry it."""
+        if not text.strip():
+            return []
         found: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return found
 
