@@ -102,13 +102,13 @@ def test_one_bad_file_among_good_ones(model: Path, tmp_path: Path) -> None:
 
 def test_a_long_file_is_decoded_in_windows(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     longest: list[int] = []
-    real = CtcRecogniser._forward
+    real = CtcRecogniser._log_probabilities
 
-    def seen(self: CtcRecogniser, recordings: list[Any]) -> list[Any]:
+    def seen(self: CtcRecogniser, recordings: list[Any]) -> Any:
         longest.extend(len(samples) for samples in recordings)
         return real(self, recordings)
 
-    monkeypatch.setattr(CtcRecogniser, "_forward", seen)
+    monkeypatch.setattr(CtcRecogniser, "_log_probabilities", seen)
     began = time.monotonic()
     found = json.loads(transcribe(model, clip(tmp_path / "long.flac", 95), "--json").stdout)
     assert time.monotonic() - began < 60

@@ -41,8 +41,15 @@ def decode(log_TV: Floats, vocabulary: CtcVocabulary, *, step_s: float, end_s: f
     """
     if log_TV.shape[0] == 0:
         return Hypothesis(text="")
-    path_T = log_TV.argmax(axis=1)
-    best_T = log_TV.max(axis=1)
+    return decode_path(log_TV.argmax(axis=1), log_TV.max(axis=1), vocabulary, step_s=step_s, end_s=end_s)
+
+
+def decode_path(
+    path_T: npt.NDArray[np.int64], best_T: Floats, vocabulary: CtcVocabulary, *, step_s: float, end_s: float | None
+) -> Hypothesis:
+    """As `decode`, from the best token of each step and its log-probability."""
+    if path_T.size == 0:
+        return Hypothesis(text="")
     words: list[Word] = []
     letters: list[tuple[str, int, int, float]] = []
     for token, first, last, log_p in _runs(path_T, best_T, vocabulary.blank):

@@ -12,21 +12,27 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from orature.core.types import RATE_HZ, Card, Hypothesis, Refusal
-from orature.engines.ctc_decode import Floats, decode
+from orature.engines.ctc_decode import Floats, decode, decode_path
 from orature.engines.network import CtcNetwork
 from orature.engines.protocol import Samples
+from orature.engines.torch_fast import Precision, cast_products
 from orature.engines.vocabulary import CtcVocabulary
 
 WINDOW_S = 30.0
 OVERLAP_S = 6.0
 BATCH_S = 240.0
+CPU_BATCH_S = 40.0
+"""On a CPU larger batches leave its caches and are several times slower (95 s of model time became 20 s with 10 s a
+batch for 111 s of speech)."""
 
 
 class Decoder(Protocol):
@@ -56,7 +62,10 @@ class CtcRecogniser:
         facts: Mapping[str, str],
         device: str = "cpu",
         decoder: Decoder | None = None,
+        *,
+        precision: Precision = "fp32",
     ) -> None:
+        self.precision: Precision = precision
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.vocabulary = vocabulary
@@ -79,19 +88,30 @@ class CtcRecogniser:
     def transcribe(self, recordings: Sequence[Samples]) -> list[Hypothesis | Refusal]:
         """One outcome a recording, in order; batches of like length, long recordings by windows."""
         outcomes: list[Hypothesis | Refusal] = []
-        for samples, log_TV in zip(recordings, self.log_probabilities(recordings), strict=True):
-            if isinstance(log_TV, Refusal):
-                outcomes.append(log_TV)
+        best_path = type(self.decoder) is BestPathDecoder
+        found = self._outputs(recordings, self._best if best_path else self._forward)
+        for samples, rows in zip(recordings, found, strict=True):
+            if isinstance(rows, Refusal):
+                outcomes.append(rows)
+                continue
+            end_s = len(samples) / RATE_HZ
+            if best_path:
+                path_T, best_T = rows[:, 0].astype(np.int64), rows[:, 1].astype(np.float32)
+                outcomes.append(decode_path(path_T, best_T, self.vocabulary, step_s=self.step_s, end_s=end_s))
             else:
-                outcomes.append(
-                    self.decoder.decode(log_TV, self.vocabulary, step_s=self.step_s, end_s=len(samples) / RATE_HZ)
-                )
+                outcomes.append(self.decoder.decode(rows, self.vocabulary, step_s=self.step_s, end_s=end_s))
         return outcomes
 
     def log_probabilities(self, recordings: Sequence[Samples]) -> list[Floats | Refusal]:
         """Log-probabilities of shape (T, V) a recording, or a `Refusal` for samples that are no audio."""
+        return self._outputs(recordings, self._forward)
+
+    def _outputs(
+        self, recordings: Sequence[Samples], forward: Callable[[list[Samples]], list[npt.NDArray[Any]]]
+    ) -> list[Any]:
+        """What `forward` gives for each recording, one row a step, put together from its windows; or its `Refusal`."""
         pieces: list[tuple[int, Samples, int, int]] = []  # recording, window, steps to drop at its start, steps kept
-        results: list[Floats | Refusal | list[Floats]] = []
+        results: list[Refusal | list[npt.NDArray[Any]]] = []
         for number, samples in enumerate(recordings):
             trouble = _trouble(samples)
             if trouble is not None:
@@ -101,10 +121,10 @@ class CtcRecogniser:
             for window, drop, keep in self._windows(samples):
                 pieces.append((number, window, drop, keep))
         order = sorted(range(len(pieces)), key=lambda i: len(pieces[i][1]))
-        logs: dict[int, Floats] = {}
-        for batch in _batches(order, pieces):
-            for index, log_TV in zip(batch, self._forward([pieces[i][1] for i in batch]), strict=True):
-                logs[index] = log_TV
+        logs: dict[int, npt.NDArray[Any]] = {}
+        for batch in _batches(order, pieces, CPU_BATCH_S if self.device.type == "cpu" else BATCH_S):
+            for index, rows in zip(batch, forward([pieces[i][1] for i in batch]), strict=True):
+                logs[index] = rows
         for index, (number, _, drop, keep) in enumerate(pieces):
             parts = results[number]
             if isinstance(parts, list):
@@ -129,15 +149,27 @@ class CtcRecogniser:
                 return
             start += window - 2 * half
 
-    @torch.inference_mode()
     def _forward(self, recordings: list[Samples]) -> list[Floats]:
+        """Log-probabilities (T, V) of each."""
+        log_BTV, steps_B = self._log_probabilities(recordings)
+        return [log[:count] for log, count in zip(log_BTV.cpu().numpy(), steps_B.tolist(), strict=True)]
+
+    def _best(self, recordings: list[Samples]) -> list[npt.NDArray[np.float64]]:
+        """The best token of each step and its log-probability, shape (T, 2): all that a best path asks for."""
+        log_BTV, steps_B = self._log_probabilities(recordings)
+        path_BT = log_BTV.argmax(dim=-1, keepdim=True)
+        both_BT2 = torch.cat([path_BT.double(), log_BTV.gather(-1, path_BT).double()], dim=-1).cpu().numpy()
+        return [rows[:count] for rows, count in zip(both_BT2, steps_B.tolist(), strict=True)]
+
+    @torch.inference_mode()
+    def _log_probabilities(self, recordings: list[Samples]) -> tuple[Tensor, Tensor]:
         lengths_B = torch.tensor([len(r) for r in recordings])
         samples_BS = torch.zeros(len(recordings), int(lengths_B.max()))
         for row, samples in zip(samples_BS, recordings, strict=True):
             row[: len(samples)] = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
-        logits_BTV, frames_B = self.network(samples_BS.to(self.device), lengths_B.to(self.device))
-        log_BTV = logits_BTV.float().log_softmax(dim=-1).cpu().numpy()
-        return [log[:count] for log, count in zip(log_BTV, frames_B.tolist(), strict=True)]
+        with cast_products(self.device, self.precision):
+            logits_BTV, steps_B = self.network(samples_BS.to(self.device), lengths_B.to(self.device))
+        return logits_BTV.float().log_softmax(dim=-1), steps_B
 
 
 def _trouble(samples: Samples) -> Refusal | None:
@@ -150,11 +182,11 @@ def _trouble(samples: Samples) -> Refusal | None:
     return None
 
 
-def _batches(order: list[int], pieces: list[tuple[int, Samples, int, int]]) -> Iterator[list[int]]:
-    """Neighbours by length in batches of at most `BATCH_S` padded seconds."""
+def _batches(order: list[int], pieces: list[tuple[int, Samples, int, int]], most_s: float) -> Iterator[list[int]]:
+    """Neighbours by length in batches of at most `most_s` padded seconds."""
     batch: list[int] = []
     for index in order:
-        if batch and (len(batch) + 1) * len(pieces[index][1]) > BATCH_S * RATE_HZ:
+        if batch and (len(batch) + 1) * len(pieces[index][1]) > most_s * RATE_HZ:
             yield batch
             batch = []
         batch.append(index)

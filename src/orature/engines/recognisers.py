@@ -19,6 +19,7 @@ from orature.engines.families import Family, family_of
 from orature.engines.hub import model_folder
 from orature.engines.native_folder import WHOLE_FOLDER, write_json
 from orature.engines.protocol import Recogniser
+from orature.engines.torch_fast import quicken
 from orature.engines.vocabulary import Files
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def load_recogniser(
     if family.kind == "recogniser":
         return cast(Recogniser, module.recogniser(folder, device=device, language=language))
     network, vocabulary = module.load(folder, language=language)
+    quicken(network)
     facts = facts_of(folder, family)
     if family.kind == "seq2seq":
         from orature.engines.seq2seq_recogniser import Seq2SeqRecogniser
@@ -60,6 +62,7 @@ def load_ctc(source: str | Path, *, device: str = "cpu", language: str | None = 
             next_step="name a CTC model (wav2vec 2.0, XLS-R, MMS, w2v-BERT, Parakeet CTC, or one of Orature's own)",
         )
     network, vocabulary = family.module().load(folder, language=language)
+    quicken(network)
     return CtcRecogniser(network, vocabulary, facts_of(folder, family), device)
 
 

@@ -30,6 +30,7 @@ from orature.engines.hf_ctc import (
 )
 from orature.engines.hf_folder import config_of, load_model, shapes_of
 from orature.engines.network import Spans
+from orature.engines.torch_fast import QuickFront
 
 EXTRACTOR = "Wav2Vec2FeatureExtractor"
 SPECTRUM_EMBEDDING = "masked_spec_embed"
@@ -54,6 +55,7 @@ class Wav2Vec2Ctc(HfCtcNetwork):
         self.step_samples = self.front_samples
         for convolution in self.adapter_convolutions():
             self.step_samples *= convolution.stride[0]
+        self.quick_front: QuickFront | None = None
 
     def front_convolutions(self) -> list[nn.Conv1d]:
         """The convolutions from samples to steps, in order."""
@@ -107,7 +109,10 @@ class Wav2Vec2Ctc(HfCtcNetwork):
 
     def _front(self, samples_BS: Tensor, lengths_B: Tensor) -> Tensor:
         """Channels of the last convolution, shape (B, C, T)."""
-        hidden_BCT = self.heard(samples_BS, lengths_B)[:, None]
+        heard_BS = self.heard(samples_BS, lengths_B)
+        if self.quick_front is not None and heard_BS.device.type == "cpu" and not torch.is_grad_enabled():
+            return self.quick_front(heard_BS, lengths_B)
+        hidden_BCT = heard_BS[:, None]
         for layer in self.base.feature_extractor.conv_layers:
             lengths_B = convolved(lengths_B, layer.conv)
             norm = getattr(layer, "layer_norm", None)
