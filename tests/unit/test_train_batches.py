@@ -77,8 +77,8 @@ def make_examples(folder: Path, count: int = 12) -> list[Example]:
 def test_loader_gives_the_same_batches_and_resumes_in_the_middle(tmp_path: Path) -> None:
     config = TrainConfig(batch_seconds=3.0, augment=AugmentConfig(join_probability=0.3))
     loader = Loader(make_examples(tmp_path), config, steps=STEPS, space=(2,))
-    first = [planned.pieces[0] for planned in loader.epoch(2)]
-    again = [p.pieces[0] for p in Loader(make_examples(tmp_path), config, steps=STEPS, space=(2,)).epoch(2, skip=2)]
+    first = [planned.pieces[0][1] for planned in loader.epoch(2)]
+    again = [p.pieces[0][1] for p in Loader(make_examples(tmp_path), config, steps=STEPS, space=(2,)).epoch(2, skip=2)]
     assert len(again) == len(first) - 2 > 0
     for one, two in zip(first[2:], again, strict=True):
         assert torch.equal(one.samples_BS, two.samples_BS)
@@ -101,7 +101,7 @@ def test_an_abandoned_epoch_leaves_no_thread_behind(tmp_path: Path) -> None:
 def test_joined_targets_have_a_space_between(tmp_path: Path) -> None:
     config = TrainConfig(batch_seconds=30.0, augment=AugmentConfig(join_probability=1.0))
     loader = Loader(make_examples(tmp_path), config, steps=STEPS, space=(2,))
-    batch = next(iter(loader.epoch(0))).pieces[0]
+    batch = next(iter(loader.epoch(0))).pieces[0][1]
     assert set(batch.target_lengths_B.tolist()) <= {2, 5}
     assert 5 in batch.target_lengths_B.tolist()
 
@@ -111,7 +111,7 @@ def test_speed_never_makes_an_utterance_too_short_for_its_labels(tmp_path: Path)
     audio.save_flac(tmp_path / "x.flac", samples)
     tight = Example("x", str(tmp_path / "x.flac"), 0.0, len(samples) / 16_000, "abcdefghij", tuple(range(2, 12)))
     config = TrainConfig(augment=AugmentConfig(speeds=(1.3,)))
-    batch = next(iter(Loader([tight], config, steps=STEPS).epoch(0))).pieces[0]
+    batch = next(iter(Loader([tight], config, steps=STEPS).epoch(0))).pieces[0][1]
     assert int(batch.lengths_B[0]) == len(samples)
 
 

@@ -9,17 +9,13 @@ Example::
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing.connection import wait as wait_for
 from typing import TypeVar
 
 from orature.core.errors import WorkFailed
+from orature.core.processes import end_children, follow_parent, interrupts_held
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,12 +32,12 @@ def run_tasks(tasks: Iterable[tuple[int, T]], work: Callable[[T], R], *, workers
             yield index, work(task)
         return
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=follow_parent)
     pending: dict[Future[R], int] = {}
     finished = False
     try:
         for index, task in tasks:
-            with _interrupts_held():
+            with interrupts_held():
                 pending[pool.submit(work, task)] = index
             if len(pending) >= 2 * workers:
                 yield from _completed(pending)
@@ -55,8 +51,7 @@ def run_tasks(tasks: Iterable[tuple[int, T]], work: Callable[[T], R], *, workers
         ) from error
     finally:
         if not finished:
-            for child in set(multiprocessing.active_children()) - before:
-                child.terminate()
+            end_children(before)
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -64,21 +59,3 @@ def _completed(pending: dict[Future[R], int]) -> Iterator[tuple[int, R]]:
     done = wait(pending, return_when=FIRST_COMPLETED).done
     for future in sorted(done, key=lambda future: future.exception() is not None):
         yield pending.pop(future), future.result()
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """A worker started in here never sees Ctrl-C: the signal mask is inherited, and the parent ends its workers."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _follow_parent() -> None:
-    """In a worker: leave as soon as the parent is gone (kill -9), so that no orphan goes on writing."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-        threading.Thread(target=lambda: (wait_for([sentinel]), os._exit(1)), daemon=True).start()

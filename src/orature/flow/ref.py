@@ -7,6 +7,8 @@ Example::
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 EXTERNAL = "external"
@@ -36,4 +38,8 @@ class Resources(BaseModel, frozen=True, extra="forbid"):
     device: str = "auto"
     threads: int | None = Field(default=None, ge=1)
     batch_seconds: float | None = Field(default=None, gt=0)
+    processes: int = Field(default=1, ge=1)
+    """For training: one a GPU; each computes its share of every update."""
+    sharding: Literal["none", "fsdp"] = "none"
+    """With several processes: whether each holds a share of the weights instead of all of them."""
     progress: bool = True

@@ -26,9 +26,9 @@ from orature.train import guards
 from orature.train.config import TrainConfig
 from orature.train.devices import prepare_device
 from orature.train.job import Job, Made
+from orature.train.launch import Place, Spread, train_job
 from orature.train.loader import Example
-from orature.train.loop import Outcome, fit
-from orature.train.watch import Watcher
+from orature.train.loop import Outcome
 
 _GUARDS = "guards.json"
 
@@ -96,10 +96,7 @@ class Train(Stage):
         return found
 
     def _fit(self, ctx: StageContext, job: Job, made: Made, material: Material, device: str) -> Outcome:
-        train, dev = job.loaders(made, ctx.resources.batch_seconds)
-        freezing = job.freezing(made)
-        state = ctx.state / "training"
-        state.mkdir(parents=True, exist_ok=True)
+        on, freezing = ctx.resources, job.freezing(made)
         trained = sum(p.numel() for p in freezing.trained) / 1e6
         say(
             f"train: {made.family.name}, {made.parameters / 1e6:.1f} M parameters ({trained:.1f} M trained), "
@@ -107,21 +104,11 @@ class Train(Stage):
             f"{self.config.updates} updates of {self.config.batch_seconds * self.config.accumulate:.0f} s\n"
             f"train: curves while it runs: tensorboard --logdir {ctx.logs}"
         )
-        with ctx.progress("train", total=self.config.updates, unit="updates") as bar:
-            watcher = Watcher(progress=bar, logs=ctx.logs)
-            outcome = fit(
-                made.learner,
-                train,
-                dev,
-                self.config,
-                freezing,
-                state=state,
-                watcher=watcher,
-                device=device,
-                score_start=self.start is not None,
-            )
-        ctx.note(audio_s_per_s=round(watcher.audio_s_per_s, 1))
-        return outcome
+        spread = Spread(device, on.threads, on.processes, on.sharding, on.batch_seconds)
+        place = Place(ctx.state / "training", ctx.logs, on.progress, score_start=self.start is not None)
+        ended = train_job(job, made, spread, place)
+        ctx.note(audio_s_per_s=round(ended.audio_s_per_s, 1))
+        return ended.outcome
 
     def _facts(
         self, material: Material, outcome: Outcome, job: Job, found: dict[str, Any], made: Made

@@ -89,6 +89,20 @@ def cut(items: Sequence[Item], batch_seconds: float) -> list[list[Item]]:
     return batches
 
 
+def divided(items: Sequence[Item], parts: int) -> list[list[Item]]:
+    """A batch in so many parts of about the same seconds, neighbours in length together; some may be empty."""
+    if parts == 1:
+        return [list(items)]
+    total = sum(item.duration_s for item in items)
+    shares: list[list[Item]] = [[] for _ in range(parts)]
+    before = 0.0
+    for item in items:
+        middle = before + item.duration_s / 2
+        shares[min(parts - 1, int(parts * middle / total))].append(item)
+        before += item.duration_s
+    return shares
+
+
 def padding_share(batches: Sequence[Sequence[Item]]) -> float:
     """Share of padded seconds that hold no audio."""
     padded = sum(len(batch) * max(item.duration_s for item in batch) for batch in batches)

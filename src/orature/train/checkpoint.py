@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from orature.core.errors import StoreError
 from orature.core.files import fsync_tree
+from orature.train.sharding import full, shared_like
 
 _CURRENT = "checkpoint"
 
@@ -53,17 +54,22 @@ class Progressed(BaseModel):
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as named tensors (`number.name`)."""
+    """The optimiser's state as named tensors (`number.name`), whole (sharded: all processes call this together)."""
     state = optimiser.state_dict()["state"]
-    return {f"{n}.{name}": torch.as_tensor(v).clone() for n, slots in state.items() for name, v in slots.items()}
+    return {
+        f"{number}.{name}": full(torch.as_tensor(value)).cpu().contiguous().clone()
+        for number, slots in state.items()
+        for name, value in slots.items()
+    }
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Puts back what `optimiser_tensors` gave."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, slot = name.split(".", 1)
-        state.setdefault(int(number), {})[slot] = value
+        state.setdefault(int(number), {})[slot] = shared_like(value, parameters[int(number)])
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
@@ -100,9 +106,9 @@ def restore(state: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], Progress
 
 
 def weights_of(model: nn.Module, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Contiguous CPU copies of a model's weights, or of those in `names`."""
+    """Contiguous CPU copies of a model's weights, or of those in `names` (sharded: all processes call together)."""
     return {
-        name: value.detach().cpu().contiguous().clone()
+        name: full(value.detach()).cpu().contiguous().clone()
         for name, value in model.state_dict().items()
         if names is None or name in names
     }
@@ -116,7 +122,8 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], names: Collection
             f"the checkpoint holds other weights than the model: {sorted(set(weights) ^ wanted)[:3]}",
             next_step="remove the unfinished work with `orature store gc` and train again",
         )
-    model.load_state_dict(weights, strict=False)
+    now = model.state_dict()
+    model.load_state_dict({name: shared_like(value, now[name]) for name, value in weights.items()}, strict=False)
 
 
 def candidate_path(state: Path, update: int) -> Path:

@@ -12,7 +12,8 @@ Example::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -59,6 +60,12 @@ class Freezing:
         for parameter in module.parameters():
             parameter.requires_grad_(id(parameter) not in held)
         return cls(trained, waiting if until else [], until)
+
+    def moved(self, names: Mapping[int, str], module: nn.Module) -> Freezing:
+        """The same policy after the parameters of `module` were replaced; `names` are those before, by identity."""
+        found = dict(module.named_parameters(remove_duplicate=False))
+        trained, waiting = ([found[names[id(p)]] for p in some] for some in (self.trained, self.waiting))
+        return replace(self, trained=trained, waiting=waiting)
 
     def apply(self, update: int) -> None:
         """Lets the waiting weights join in once their time has come."""

@@ -26,7 +26,7 @@ from orature.train.config import TrainConfig
 from orature.train.ctc import CtcLearner
 from orature.train.freezing import Freezing
 from orature.train.learner import Learner
-from orature.train.loader import Example, Loader
+from orature.train.loader import CACHE_MB, Example, Loader
 
 if TYPE_CHECKING:
     from orature.engines.network import Seq2SeqNetwork
@@ -134,8 +134,8 @@ class Job:
         writer, tokens = cast("Seq2SeqNetwork", network), cast("Seq2SeqVocabulary", vocabulary)
         return Seq2SeqLearner(writer, tokens, label_smoothing=self.config.label_smoothing)
 
-    def loaders(self, made: Made, micro_seconds: float | None = None) -> tuple[Loader, Loader]:
-        """Loaders of train and dev."""
+    def loaders(self, made: Made, micro_seconds: float | None = None, *, processes: int = 1) -> tuple[Loader, Loader]:
+        """Loaders of train and dev; several processes on a machine share the memory for decoded recordings."""
         space = tuple(made.vocabulary.encode(" "))
         train = Loader(
             self.train,
@@ -144,8 +144,9 @@ class Job:
             space=space,
             mask_bins=made.network.mask_bins,
             micro_seconds=micro_seconds,
+            cache_mb=CACHE_MB / processes,
         )
-        return train, Loader(self.dev, self.config, steps=made.steps)
+        return train, Loader(self.dev, self.config, steps=made.steps, cache_mb=CACHE_MB / processes)
 
     def freezing(self, made: Made) -> Freezing:
         return Freezing.of(made.network, made.learner.module, self.config)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import gcd, inf
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +25,14 @@ from orature.data import audio
 from orature.engines.ctc_decode import steps_needed
 from orature.engines.features import WARPS, frames_of
 from orature.train.augment import mask_spans_of, perturb, stack_spans
-from orature.train.batches import Item, cut, plan_epoch
+from orature.train.batches import Item, cut, divided, plan_epoch
 from orature.train.config import TrainConfig
 from orature.train.mixing import Group, Role, draw_epoch
 from orature.train.rooms import Rooms
 
 Samples = npt.NDArray[np.float32]
+CACHE_MB = 1500.0
+"""Memory for decoded recordings on a machine."""
 _AHEAD = 4
 
 
@@ -70,24 +73,47 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A batch of the plan in the pieces that are computed at once; none where another process computes it."""
+    """A batch of the plan in the pieces that are computed at once, those of this process with their numbers."""
 
     seconds: float
-    pieces: list[Batch]
+    pieces: list[tuple[int, Batch]]
+    counts: tuple[int, ...] = (1,)
+    """How many pieces each process has."""
 
 
-def _planned(seconds: float, future: Future[list[Batch]] | None) -> Planned:
-    return Planned(seconds, [] if future is None else future.result())
+def _planned(items: list[Item], counts: tuple[int, ...], future: Future[list[tuple[int, Batch]]]) -> Planned:
+    return Planned(_seconds(items), future.result(), counts)
 
 
 def _seconds(items: Sequence[Item]) -> float:
     return sum(item.duration_s for item in items)
 
 
+def halves(batch: Batch) -> list[Batch]:
+    """The batch in two, for less memory; one of a single utterance as it is."""
+    middle = len(batch.items) // 2
+    return [batch] if middle == 0 else [_rows(batch, 0, middle), _rows(batch, middle, len(batch.items))]
+
+
+def _rows(batch: Batch, first: int, past: int) -> Batch:
+    lengths_B = batch.lengths_B[first:past]
+    before, labels = int(batch.target_lengths_B[:first].sum()), int(batch.target_lengths_B[first:past].sum())
+    return Batch(
+        items=batch.items[first:past],
+        samples_BS=batch.samples_BS[first:past, : int(lengths_B.max())],
+        lengths_B=lengths_B,
+        targets=batch.targets[before : before + labels],
+        target_lengths_B=batch.target_lengths_B[first:past],
+        languages=batch.languages[first:past],
+        warps_B=None if batch.warps_B is None else batch.warps_B[first:past],
+        spans=None if batch.spans is None else (batch.spans[0][first:past], batch.spans[1][first:past]),
+    )
+
+
 class AudioCache:
     """Decoded recordings as int16 in memory, the least recently used dropped beyond `limit_mb`."""
 
-    def __init__(self, limit_mb: float = 1500.0) -> None:
+    def __init__(self, limit_mb: float = CACHE_MB) -> None:
         self._limit = int(limit_mb * 1e6)
         self._held: OrderedDict[str, npt.NDArray[np.int16]] = OrderedDict()
         self._bytes = 0
@@ -128,10 +154,11 @@ class Loader:
         space: Sequence[int] = (),
         mask_bins: int = 80,
         micro_seconds: float | None = None,
+        cache_mb: float = CACHE_MB,
     ) -> None:
         self.examples, self.config, self.steps, self.space = examples, config, steps, tuple(space)
         self.mask_bins, self.micro_seconds = mask_bins, micro_seconds
-        self._cache = AudioCache()
+        self._cache = AudioCache(cache_mb)
         self._durations_s = [example.duration_s for example in examples]
         self._rooms = Rooms(config.seed, config.augment)
         self._groups = [Group(e.language, e.source, e.origin, e.role) for e in examples]
@@ -155,25 +182,34 @@ class Loader:
     ) -> Iterator[Planned]:
         """Batches of `epoch` after the first `skip`, prepared in a thread up to four ahead.
 
-        A batch that another process computes (`part` is (this one, how many)) comes without its audio.
+        With several processes (`part` is (this one, how many)) the `accumulate` batches of an update are shared out
+        evenly, cut up where they are fewer than the processes; a process reads the audio of its share only.
         """
         plan = self.plan(epoch)[skip:]
-        rank, processes = part
-        size = self.config.accumulate
         with ThreadPoolExecutor(max_workers=1) as pool:
-            waiting: list[tuple[float, Future[list[Batch]] | None]] = []
+            waiting: list[tuple[list[Item], tuple[int, ...], Future[list[tuple[int, Batch]]]]] = []
             for number, items in enumerate(plan):
-                mine = number % size % processes == rank
-                work = partial(self._cut_up, items, epoch, masks)
-                waiting.append((_seconds(items), pool.submit(work) if mine else None))
+                shares = self._shares(items, number % self.config.accumulate, part[1])
+                work = partial(self._pieces, shares[part[0]], epoch, masks)
+                waiting.append((items, tuple(map(len, shares)), pool.submit(work)))
                 if number + 1 >= _AHEAD:
                     yield _planned(*waiting.pop(0))
-            for seconds, future in waiting:
-                yield _planned(seconds, future)
+            for one in waiting:
+                yield _planned(*one)
 
-    def _cut_up(self, items: list[Item], epoch: int, masks: bool) -> list[Batch]:
-        pieces = [items] if self.micro_seconds is None else cut(items, self.micro_seconds)
-        return [self.build(piece, epoch, augment=True, masks=masks) for piece in pieces]
+    def _shares(self, items: list[Item], place: int, processes: int) -> list[list[tuple[int, list[Item]]]]:
+        """The numbered pieces of batch `place` of an update, by process."""
+        parts = processes // gcd(self.config.accumulate, processes)
+        shares: list[list[tuple[int, list[Item]]]] = [[] for _ in range(processes)]
+        number = 0
+        for part, piece in enumerate(divided(items, parts)):
+            for cut_up in cut(piece, self.micro_seconds or inf):
+                shares[(place * parts + part) % processes].append((number, cut_up))
+                number += 1
+        return shares
+
+    def _pieces(self, share: list[tuple[int, list[Item]]], epoch: int, masks: bool) -> list[tuple[int, Batch]]:
+        return [(number, self.build(items, epoch, augment=True, masks=masks)) for number, items in share]
 
     def one(self, index: int) -> Batch:
         """A batch of one utterance as it is."""

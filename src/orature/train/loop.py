@@ -7,9 +7,10 @@ Example::
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +19,15 @@ import torch
 from safetensors.torch import load_file
 
 from orature.core.errors import TrainingFailed
-from orature.train import checkpoint
+from orature.core.progress import say
+from orature.train import checkpoint, memory
 from orature.train.checkpoint import Progressed
 from orature.train.config import TrainConfig
 from orature.train.dev import DevReport, Tally
 from orature.train.freezing import Freezing
 from orature.train.learner import Learner
 from orature.train.loader import Batch, Loader, Planned
-from orature.train.parallel import Parallel
+from orature.train.parallel import Parallel, whole_number
 from orature.train.schedule import learning_rate
 from orature.train.watch import Watcher, check_collapse
 
@@ -33,6 +35,8 @@ _BAD_STEPS = 10
 _SAVE_EVERY_S = float(os.environ.get("ORATURE_SAVE_EVERY_S", "60"))
 """Seconds of wall time between checkpoints, apart from those at each evaluation; results do not depend on it."""
 _DEV_BATCH_S = 200.0
+_DEV_SHARE = 4.0
+"""Where memory is tight: dev keeps no activations, so that so many times more is computed at once."""
 _DRAWS = 1_000_003
 
 
@@ -70,21 +74,32 @@ class Trainer:
         watcher: Watcher,
         parallel: Parallel,
         score_start: bool,
+        probe: bool,
     ) -> None:
         self.learner, self.train, self.dev, self.config = learner, train, dev, config
         self.freezing, self.state, self.watcher, self.parallel = freezing, state, watcher, parallel
         self.score_start = score_start
-        module = learner.module.to(parallel.device)
+        module = learner.module
+        names = {id(p): name for name, p in module.named_parameters(remove_duplicate=False)}
         trained = {id(p) for p in freezing.trained}
         fixed = {name for name, p in module.named_parameters(remove_duplicate=False) if id(p) not in trained}
         self.names = set(module.state_dict()) - fixed
+        self.wrapped = parallel.wrap(module)
+        if parallel.sharded:
+            self.freezing = freezing = freezing.moved(names, module)
+            with torch.no_grad():
+                learner.module.eval()
+                learner.loss(self._filler([])[1], self.wrapped)
         self.optimiser = optimiser_for(freezing.trained, config)
         self.progressed = self._restore() or Progressed()
-        self.wrapped = parallel.wrap(module)
-        if config.compile:
-            self.wrapped = torch.compile(self.wrapped, dynamic=True)  # type: ignore[assignment]
         self._bad_steps = 0
         self._saved_at = time.monotonic()
+        self._due = False
+        self._most_s = math.inf
+        if probe:
+            train.micro_seconds = memory.fitting_seconds(learner, train, self.freezing, parallel, self.wrapped)
+        if config.compile:
+            self.wrapped = torch.compile(self.wrapped, dynamic=True)  # type: ignore[assignment]
 
     def _restore(self) -> Progressed | None:
         found = checkpoint.restore(self.state)
@@ -106,9 +121,10 @@ class Trainer:
                 self._update(batches)
                 if progressed.update % config.evaluate_every == 0 or progressed.update == config.updates:
                     self._evaluate()
+                elif self._due:
+                    self._save()
                 if progressed.finished or progressed.update >= config.updates:
                     break
-                self._maybe_save()
             else:
                 progressed.epoch += 1
                 progressed.batch_in_epoch = 0
@@ -132,15 +148,16 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         self.learner.module.train()
         sums = self._backward(batches)
+        self._due = sums.pop("save") > 0
         scale = self.parallel.processes / max(sums["weight"], 1e-9)
         for parameter in self.freezing.trained:
             if parameter.grad is not None:
                 parameter.grad.mul_(scale)
-        norm = torch.nn.utils.clip_grad_norm_(self.freezing.trained, config.clip_norm)
-        if torch.isfinite(norm):
+        norm = whole_number(torch.nn.utils.clip_grad_norm_(self.freezing.trained, config.clip_norm))
+        if math.isfinite(norm):
             self.optimiser.step()
             self._bad_steps = 0
-            progressed.grad_sum += float(norm)
+            progressed.grad_sum += norm
         else:
             self._bad_step()
         for name, value in sums.items():
@@ -153,29 +170,52 @@ class Trainer:
         self.watcher.step(progressed, seconds=seconds)
 
     def _backward(self, batches: list[Planned]) -> dict[str, float]:
-        """Gradients of the sum of losses of this process's batches; the sums over all processes."""
-        mine = [(place, piece) for place, planned in enumerate(batches) for piece in planned.pieces]
-        counts = self.parallel.gather(len(mine)) if self.parallel.processes > 1 else [len(mine)]
-        rounds = max(counts)
-        figures: dict[str, float] = {"loss": 0.0, "weight": 0.0}
-        for number in range(rounds):
-            idle = number >= len(mine)
-            place, piece = mine[number] if not idle else self._filler(mine)
-            torch.manual_seed((self.config.seed * _DRAWS + self.progressed.update) * 64 + place)
-            np.random.seed((self.progressed.update * 64 + place) % 2**32)
-            with self.parallel.no_sync(self.wrapped, last=number == rounds - 1):
+        """Gradients of the sum of losses of this process's pieces; the sums over all processes.
+
+        Where a GPU's memory runs out, the update begins anew with pieces of half the seconds (one process alone: with
+        several, all of them are started again, see `train/launch.py`).
+        """
+        while True:
+            try:
+                return self._tried(batches)
+            except torch.OutOfMemoryError as error:
+                pieces = [piece for planned in batches for _, piece in planned.pieces]
+                self._most_s = memory.after_running_out(pieces, self._most_s, error, alone=self.parallel.processes == 1)
+            self.optimiser.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            say(
+                f"train: the GPU's memory ran out; from here on at most {self._most_s:.0f} s are computed at once "
+                "(slower, the results are the same)"
+            )
+
+    def _tried(self, batches: list[Planned]) -> dict[str, float]:
+        due = self.parallel.first and time.monotonic() - self._saved_at > _SAVE_EVERY_S
+        figures: dict[str, float] = {"loss": 0.0, "weight": 0.0, "save": float(due)}
+        mine = list(self._pieces(batches))
+        rounds = max(len(mine), *(sum(each) for each in zip(*(p.counts for p in batches), strict=True)))
+        for turn in range(rounds):
+            idle = turn >= len(mine)
+            draw, piece = mine[turn] if not idle else self._filler(mine)
+            torch.manual_seed(draw)
+            np.random.seed((draw ^ draw >> 32) % 2**32)
+            with self.parallel.no_sync(self.wrapped, last=turn == rounds - 1):
                 with self.parallel.autocast():
                     losses = self.learner.loss(piece, self.wrapped)
                 (losses.total * 0.0 if idle else losses.total).backward()  # type: ignore[no-untyped-call]
-            if not idle:
-                figures["loss"] += float(losses.total.detach())
-                figures["weight"] += losses.weight
-                for name, value in losses.figures.items():
-                    figures[name] = figures.get(name, 0.0) + value
-        if self.parallel.processes == 1:
-            return figures
-        names = sorted({name for each in self.parallel.gather(sorted(figures)) for name in each})
-        return dict(zip(names, self.parallel.sum([figures.get(name, 0.0) for name in names]), strict=True))
+            figures["loss"] += 0.0 if idle else float(losses.total.detach())
+            figures["weight"] += 0.0 if idle else losses.weight
+            for name, value in losses.figures.items():
+                figures[name] = figures.get(name, 0.0) + (0.0 if idle else value)
+        names = sorted(figures)
+        return dict(zip(names, self.parallel.sum([figures[name] for name in names]), strict=True))
+
+    def _pieces(self, batches: list[Planned]) -> Iterator[tuple[int, Batch]]:
+        """The pieces to compute here, each with the seed of its random draws."""
+        for place, planned in enumerate(batches):
+            seed = (self.config.seed * _DRAWS + self.progressed.update) * 64 + place
+            for number, piece in planned.pieces:
+                for part, small in enumerate(memory.small_enough(piece, self._most_s)):
+                    yield seed + (number << 48) + (part << 40), small
 
     def _filler(self, mine: list[tuple[int, Batch]]) -> tuple[int, Batch]:
         """A batch to take part with where others have more; its loss counts nothing."""
@@ -196,7 +236,9 @@ class Trainer:
         """Dev, each process a share of its batches."""
         parallel = self.parallel
         part = (parallel.rank, parallel.processes)
-        own = self.learner.assess(self.dev, batch_seconds=_DEV_BATCH_S, part=part)
+        seconds = min(_DEV_BATCH_S, _DEV_SHARE * min(self._most_s, self.train.micro_seconds or math.inf))
+        with parallel.evaluating(self.learner.module):
+            own = self.learner.assess(self.dev, batch_seconds=seconds, part=part)
         whole = Tally()
         for each in parallel.gather(own):
             whole.merge(each)
@@ -231,10 +273,11 @@ class Trainer:
         progressed.grad_sum = 0.0
         progressed.loss_count = 0
         figure = report.selection(config.select)
-        if self.parallel.first:
-            best = checkpoint.keep_candidate(self.state, self._weights, progressed, figure, config.average)
+        if self.parallel.sharded:
+            weights = self._weights()
+            best = self._keep(figure, lambda: weights)
         else:
-            best = checkpoint.rank_candidate(progressed, figure, config.average)[0]
+            best = self._keep(figure, self._weights)
         progressed.evaluations_without_gain = 0 if best else progressed.evaluations_without_gain + 1
         progressed.finished = progressed.evaluations_without_gain >= config.patience
         self.watcher.evaluated(row)
@@ -244,14 +287,17 @@ class Trainer:
     def _weights(self) -> dict[str, torch.Tensor]:
         return checkpoint.weights_of(self.learner.module, self.names)
 
-    def _maybe_save(self) -> None:
-        if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
-            self._save()
+    def _keep(self, figure: float, weights: Callable[[], dict[str, torch.Tensor]]) -> bool:
+        progressed, config = self.progressed, self.config
+        if self.parallel.first:
+            return checkpoint.keep_candidate(self.state, weights, progressed, figure, config.average)
+        return checkpoint.rank_candidate(progressed, figure, config.average)[0]
 
     def _save(self) -> None:
-        if self.parallel.first:
-            slots = checkpoint.optimiser_tensors(self.optimiser)
-            checkpoint.save(self.state, self._weights(), slots, self.progressed)
+        if self.parallel.first or self.parallel.sharded:
+            slots, weights = checkpoint.optimiser_tensors(self.optimiser), self._weights()
+            if self.parallel.first:
+                checkpoint.save(self.state, weights, slots, self.progressed)
         self._saved_at = time.monotonic()
 
     def _load(self, weights: dict[str, torch.Tensor]) -> None:
@@ -320,11 +366,13 @@ def fit(
     parallel: Parallel | None = None,
     device: str = "cpu",
     score_start: bool = False,
+    probe: bool = False,
 ) -> Outcome:
     """Trains `learner` in place; call it again after a crash with the same `state` and it goes on.
 
-    `score_start` scores dev before the first update, for a start that can already read.
+    `score_start` scores dev before the first update, for a start that can already read; `probe` measures first how much
+    fits into memory at once.
     """
     parallel = parallel or Parallel(device=device, precision=config.precision)
-    trainer = Trainer(learner, train, dev, config, freezing, state, watcher, parallel, score_start)
+    trainer = Trainer(learner, train, dev, config, freezing, state, watcher, parallel, score_start, probe)
     return trainer.run()
