@@ -78,10 +78,29 @@ def test_a_batch_equals_each_alone(checkpoints: dict[str, Path], family: str) ->
     check_batch(checkpoints[family], CLIPS, "one two", language=LANGUAGE[family])
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_of_the_padding_reaches_the_last_step_of_the_encoder(checkpoints: dict[str, Path], family: str) -> None:
+    network, _ = family_of(checkpoints[family]).module().load(checkpoints[family])
+    with torch.no_grad():
+        together_BTD, mask_BT = network.encode(*padded(CLIPS, 3_000))
+        for row, clip in enumerate(CLIPS):
+            alone_TD = network.encode(*padded([clip]))[0][0]
+            assert mask_BT is None or int(mask_BT[row].sum()) == len(alone_TD)
+            assert (together_BTD[row, : len(alone_TD)] - alone_TD).abs().max() < 2e-5
+
+
 @pytest.mark.parametrize("beams", [1, 5])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_search_equals_the_reference(checkpoints: dict[str, Path], family: str, beams: int) -> None:
     check_search(checkpoints[family], CLIPS, beams=beams, language=LANGUAGE[family])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_search_with_few_tokens_equals_the_reference(tmp_path: Path, seed: int) -> None:
+    """Seven tokens: ends are among the candidates at every step, some of them below the best five."""
+    folder = speech2text_folder(tmp_path / "few", texts=["ab"], seed=seed)
+    check_search(folder, CLIPS, beams=5, tokens=12)
+    check_search(folder, CLIPS, beams=3, tokens=12)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

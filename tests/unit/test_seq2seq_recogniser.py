@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -70,6 +70,23 @@ def test_silence_is_empty_and_what_is_no_audio_is_refused(folder: Path) -> None:
     assert recogniser.transcribe([]) == []
 
 
+def test_silence_is_never_given_to_the_decoder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, vocabulary = whisper.load(folder, language="en")
+    given: list[int] = []
+    generate = network.generate
+
+    def counted(samples_BS: torch.Tensor, lengths_B: torch.Tensor, prompt: list[int], **how: Any) -> Any:
+        given.extend(lengths_B.tolist())
+        return generate(samples_BS, lengths_B, prompt, **how)
+
+    monkeypatch.setattr(network, "generate", counted)
+    silence = np.zeros(20_000, dtype=np.float32)
+    faint = np.where(np.arange(20_000) % 2, 1.0, -1.0).astype(np.float32) / np.float32(32768.0)
+    half = np.concatenate([hiss(30_000), np.zeros(70_000, dtype=np.float32)])
+    Seq2SeqRecogniser(network, vocabulary, {}).transcribe([silence, faint, half, hiss(9_000)])
+    assert len(given) == 2 and min(given) == 9_000
+
+
 def test_loops_are_marked() -> None:
     assert repeats("a b " * 40, [])
     assert repeats("x", [7] * 6) and repeats("x", [9, 9, 4, 5, 6] + [1, 2, 3] * 4)
@@ -91,19 +108,26 @@ def test_n_best_is_ranked(folder: Path) -> None:
     assert recogniser.card.licence == "mit" and first.words == ()
 
 
-def test_without_a_language_whisper_listens_for_it(folder: Path) -> None:
+def test_without_a_language_whisper_listens_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, vocabulary = whisper.load(folder)
     with torch.no_grad():  # make this network hear Swahili
         swahili = vocabulary.language_tokens()["sw"]
         network.model.get_input_embeddings().weight[swahili] *= 0
         hidden = _first_hidden(network, vocabulary)
         network.model.get_input_embeddings().weight[swahili] = 10 * hidden
-    recogniser = Seq2SeqRecogniser(network, vocabulary, {})
-    chosen = Seq2SeqRecogniser(network, vocabulary, {}, language="sw")
-    other = Seq2SeqRecogniser(network, vocabulary, {}, language="en")
-    recordings = [hiss(20_000), hiss(30_000, 1)]
-    assert recogniser.transcribe(recordings) == chosen.transcribe(recordings)
-    assert recogniser.transcribe(recordings) != other.transcribe(recordings)
+    prompts: list[list[int]] = []
+    generate = network.generate
+
+    def recorded(samples_BS: torch.Tensor, lengths_B: torch.Tensor, prompt: list[int], **how: Any) -> Any:
+        prompts.extend([prompt] * len(samples_BS))
+        return generate(samples_BS, lengths_B, prompt, **how)
+
+    monkeypatch.setattr(network, "generate", recorded)
+    recordings = [hiss(20_000), hiss(100_000, 1)]
+    Seq2SeqRecogniser(network, vocabulary, {}).transcribe(recordings)
+    assert prompts == [vocabulary.prompt("sw")] * 3
+    Seq2SeqRecogniser(network, vocabulary, {}, language="eng").transcribe(recordings)
+    assert prompts[3:] == [vocabulary.prompt("en")] * 3
 
 
 def _first_hidden(network: whisper.WhisperNet, vocabulary: object) -> torch.Tensor:

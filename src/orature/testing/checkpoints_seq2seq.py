@@ -69,6 +69,7 @@ def whisper_folder(
         begin_suppress_tokens=None,
     )
     model = WhisperForConditionalGeneration(config).eval()
+    _used(model)
     tables: dict[str, Any] = {"is_multilingual": bool(languages)}
     if languages:
         tables["lang_to_id"] = {f"<|{code}|>": number(f"<|{code}|>") for code in languages}
@@ -114,6 +115,14 @@ def _whisper_tokenizer(texts: Sequence[str], languages: Sequence[str]) -> Any:
     return tokenizer
 
 
+@torch.no_grad()
+def _used(model: Any) -> None:
+    """Biases as a trained model has them: fresh ones are 0, which hides what leaks out of padding."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.normal_(std=0.1)
+
+
 def byte_pairs(texts: Sequence[str], size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """A byte-level BPE trained on `texts`: its vocabulary and merges."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -144,6 +153,7 @@ def moonshine_folder(folder: Path, *, texts: Sequence[str] = TEXTS, width: int =
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=_fallback_pairs(texts), unk_token="<unk>", bos_token="<s>", eos_token="</s>"
     )
+    tokenizer.add_tokens([f"<<ST_{number}>>" for number in range(4)], special_tokens=True)
     torch.manual_seed(seed)
     config = MoonshineConfig(
         vocab_size=len(tokenizer) + 3,  # published checkpoints have more rows than tokens too
@@ -157,6 +167,7 @@ def moonshine_folder(folder: Path, *, texts: Sequence[str] = TEXTS, width: int =
         initializer_range=0.2,
     )
     model = MoonshineForConditionalGeneration(config).eval()
+    _used(model)
     extractor = {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",
         "processor_class": "Wav2Vec2Processor",
@@ -202,4 +213,5 @@ def speech2text_folder(
         "conv_channels": 2 * width,
     }
     network, vocabulary = fresh(texts, "tiny", seed=seed, **{**small, **overrides})
+    _used(network.model)
     return write_folder(folder, files(network, vocabulary), "mit", ["en"])

@@ -92,6 +92,8 @@ def check_batch(folder: Path, recordings: Sequence[Samples], text: str, *, langu
     network, vocabulary = family_of(folder).module().load(folder)
     labels_1L = labels_of(vocabulary, text, language)
     samples_BS, lengths_B = padded(recordings, 777)
+    for row, length in zip(samples_BS, lengths_B.tolist(), strict=True):
+        row[length:] = 0.5
     labels_BL = labels_1L.repeat(len(recordings), 1)
     together_BLV = network(samples_BS, lengths_B, torch.nn.functional.pad(labels_BL, (0, 3), value=-100))
     for number, samples in enumerate(recordings):
@@ -103,7 +105,7 @@ def check_batch(folder: Path, recordings: Sequence[Samples], text: str, *, langu
 def check_search(
     folder: Path, recordings: Sequence[Samples], *, beams: int, language: str | None = None, tokens: int = 24
 ) -> None:
-    """The best hypothesis equals that of the reference's `generate`, alone and in a batch; scores fall by rank."""
+    """All hypotheses equal those of the reference's `generate`, alone and in a batch; scores fall by rank."""
     network, vocabulary = family_of(folder).module().load(folder)
     model, extractor = reference_of(folder)
     prompt = vocabulary.prompt(language)
@@ -116,10 +118,12 @@ def check_search(
         hold(ranks == sorted(ranks, reverse=True), f"{folder.name}: scores {ranks} do not fall")
         lengths = all(len(one.tokens) == len(one.log_probabilities) for one in ours)
         hold(lengths, f"{folder.name}: not one log-probability a token")
-        theirs, score = _generated(model, inputs_of(extractor, samples), network, prompt, beams, tokens)
-        hold(list(ours[0].tokens) == theirs, f"{folder.name}: {list(ours[0].tokens)} is not the reference's {theirs}")
-        if score is not None:
-            hold(abs(score - ours[0].score) < TOLERANCE, f"{folder.name}: score {ours[0].score}, reference {score}")
+        theirs = _generated(model, inputs_of(extractor, samples), network, prompt, beams, tokens)
+        mine = [list(one.tokens) for one in ours]
+        hold(mine == [row for row, _ in theirs], f"{folder.name}: {mine} is not the reference's {theirs}")
+        for one, (_, score) in zip(ours, theirs, strict=True):
+            away = abs(score - one.score) if score is not None else 0.0
+            hold(away < TOLERANCE, f"{folder.name}: score {one.score}, reference {score}")
 
 
 def _same(one: Sequence[Written], other: Sequence[Written]) -> bool:
@@ -129,8 +133,8 @@ def _same(one: Sequence[Written], other: Sequence[Written]) -> bool:
 
 def _generated(
     model: Any, inputs: Any, network: Any, prompt: list[int], beams: int, tokens: int
-) -> tuple[list[int], float | None]:
-    """Tokens of the reference after the prompt and its score; plain `generate`, without a family's own long form."""
+) -> list[tuple[list[int], float | None]]:
+    """Tokens of the reference after the prompt and scores; plain `generate`, without a family's own long form."""
     from transformers.generation.utils import GenerationMixin
 
     options: dict[str, Any] = {"suppress_tokens": list(network.never)} if network.never else {}
@@ -142,14 +146,17 @@ def _generated(
             **inputs,
             decoder_input_ids=torch.tensor([prompt]),
             num_beams=beams,
+            num_return_sequences=beams,
             max_new_tokens=tokens,
             do_sample=False,
             output_scores=True,
             return_dict_in_generate=True,
             **options,
         )
-    score = float(out.sequences_scores[0]) if beams > 1 else None
-    return [token for token in out.sequences[0].tolist()[len(prompt) :] if token != network.end], score
+    scores = out.sequences_scores.tolist() if beams > 1 else [None]
+    fillers = {network.end, model.generation_config.pad_token_id}
+    rows = [[token for token in row[len(prompt) :] if token not in fillers] for row in out.sequences.tolist()]
+    return list(zip(rows, scores, strict=True))
 
 
 def check_overfits(
