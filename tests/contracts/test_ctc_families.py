@@ -118,7 +118,7 @@ def test_features_equal_the_extractors() -> None:
 
     recordings = [clip(), clip()[:8_000], 1e-2 * clip()[:4_321]]
     bert, parakeet = (dict(RECIPES[name].extractor) for name in ("wav2vec2-bert", "parakeet-ctc"))
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         ours_BTM, steps_B = SeamlessFeatures()(*padded(recordings, 500))
         mels_BTM, frames_B = ParakeetFeatures(parakeet)(*padded(recordings, 500))
     seamless = transformers.SeamlessM4TFeatureExtractor(**bert)
@@ -139,6 +139,17 @@ def test_a_batch_equals_each_alone_with_adapters_of_convolutions(tmp_path: Path)
         folder = make_checkpoint(tmp_path / family, family, add_adapter=True, num_adapter_layers=2)
         check_reference(folder, clip())
         check_batch(folder, [clip(), clip()[3_000:12_371], clip()[:5_000]])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_recordings_too_short_for_a_step(checkpoints: dict[str, Path], family: str) -> None:
+    network, _ = family_of(checkpoints[family]).module().load(checkpoints[family])
+    short = torch.tensor([100, 0])
+    logits_BTV, steps_B = network.eval()(0.1 * torch.ones(2, 100), short)
+    assert steps_B.tolist() == [0, 0] == [network.steps(int(samples)) for samples in short]
+    assert torch.isfinite(logits_BTV).all()
+    quiet, _ = network(torch.zeros(1, EVEN), torch.tensor([EVEN]))
+    assert torch.isfinite(quiet).all(), "digital silence"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -152,6 +152,11 @@ def mask_hidden(hidden_BTD: Tensor, spans: Spans, embedding_D: Tensor | None, st
     return hidden_BTD.masked_fill(in_channel_BD[:, None, :], 0.0)
 
 
+def in_full(like: Tensor) -> torch.autocast:
+    """Keeps mixed precision out: the sums of a mel bank lose the quiet bins in bfloat16."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
 def forget_positions(encoder: nn.Module) -> None:
     """Drops cached position tables: one made in inference mode cannot be trained through."""
     for module in encoder.modules():

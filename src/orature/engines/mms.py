@@ -100,7 +100,8 @@ def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[Wav2Vec2Ctc
 
     A language that the checkpoint has starts from its adapters with rows added for new characters ("auto", "extend"),
     as it is ("keep"), or with adapters and rows drawn anew over the same, lengthened vocabulary ("new"). One that it
-    lacks gets new adapters, rows and vocabulary whatever `start.head` says, but there is nothing to "keep". With `start.adapters` everything else stands still.
+    lacks gets new adapters, rows and vocabulary whatever `start.head` says, but there is nothing to "keep". With
+    `start.adapters` everything else stands still.
     """
     network = _body(folder, start)
     head = start.head

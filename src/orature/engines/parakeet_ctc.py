@@ -28,6 +28,7 @@ from orature.engines.hf_ctc import (
     finish,
     folder_files,
     head_rows,
+    in_full,
     needs_head,
     no_adapters,
     settings_of,
@@ -92,7 +93,8 @@ class ParakeetFeatures(nn.Module):
             pad_mode="constant",
         )
         power_BTK = torch.view_as_real(spectrum_BKT).square().sum(dim=-1).transpose(1, 2)
-        features_BTM = torch.log(power_BTK @ self.bank_KM + 2.0**-24)
+        with in_full(samples_BS):
+            features_BTM = torch.log(power_BTK @ self.bank_KM + 2.0**-24)
         frames_B = self.frames(lengths_B)
         within_BT1 = (torch.arange(features_BTM.shape[1], device=frames_B.device) < frames_B[:, None])[..., None]
         count_B11 = frames_B.clamp(min=1)[:, None, None]

@@ -34,6 +34,7 @@ from orature.engines.hf_ctc import (
     folder_files,
     forget_positions,
     head_rows,
+    in_full,
     lengthened,
     mask_hidden,
     needs_head,
@@ -66,7 +67,8 @@ class SeamlessFeatures(nn.Module):
     @torch.no_grad()
     def forward(self, samples_BS: Tensor, lengths_B: Tensor, warps_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Features (B, T, stride * mels) and whole steps (B,); what lies past the end is 0."""
-        features_BTM, frames_B = self.log_mel(samples_BS, lengths_B, warps_B)
+        with in_full(samples_BS):
+            features_BTM, frames_B = self.log_mel(samples_BS, lengths_B, warps_B)
         features_BTM = features_BTM.clamp(min=_FLOOR)
         within_BT1 = step_mask(frames_B, features_BTM.shape[1])[..., None]
         count_B11 = frames_B.clamp(min=1)[:, None, None]
