@@ -21,10 +21,12 @@ def tones(text: str, seed: int, pitch: float = 1.0) -> np.ndarray:
     return (samples + 0.005 * rng.standard_normal(samples.size)).astype("f4")
 
 
-def make_corpus(folder: Path, *, train: int = 24, held_out: int = 6, extra: str = "") -> Path:
+def make_corpus(
+    folder: Path, *, train: int = 24, held_out: int = 6, extra: str = "", seed: int = 11, language: str = "und"
+) -> Path:
     """A plain folder with splits disjoint by speaker and sentence; `extra` lines go to the end of the manifest."""
     (folder / "audio").mkdir(parents=True)
-    rng = np.random.default_rng(11)
+    rng = np.random.default_rng(seed)
     lines = ["path\tsentence\tspeaker\tlang\tsplit"]
     seen: set[str] = set()
     for split, count in (("train", train), ("dev", held_out), ("test", held_out)):
@@ -35,7 +37,7 @@ def make_corpus(folder: Path, *, train: int = 24, held_out: int = 6, extra: str 
             seen.add(text)
             name = f"audio/{split}{number:03d}.wav"
             speaker = f"{split}-{number % 3}"
-            soundfile.write(folder / name, tones(text, len(lines), 0.9 + 0.1 * (number % 3)), 16_000)
-            lines.append(f"{name}\t{text}\t{speaker}\tund\t{split}")
+            soundfile.write(folder / name, tones(text, seed * 1000 + len(lines), 0.9 + 0.1 * (number % 3)), 16_000)
+            lines.append(f"{name}\t{text}\t{speaker}\t{language}\t{split}")
     (folder / "manifest.tsv").write_text("\n".join(lines) + "\n" + extra, encoding="utf-8")
     return folder

@@ -45,7 +45,16 @@ GuardOption = Annotated[
     ),
 ]
 
-UP_OPTIONS = tuple("source to lang format scale seed device threads store train split start rehearse guard".split())
+TextOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Sentences (.txt, .tsv, .jsonl) for a language model, weighed on dev; may be repeated.", show_default=False
+    ),
+]
+
+UP_OPTIONS = tuple(
+    "source to lang format scale seed device threads store train split start rehearse guard text".split()
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -78,6 +87,7 @@ def up(
     start: StartOption = None,
     rehearse: RehearseOption = None,
     guard: GuardOption = None,
+    text: TextOption = None,
     assign: SetOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     threads: ThreadsOption = None,
@@ -101,6 +111,7 @@ def up(
     }
     typed |= {"device": device, "threads": threads, "start": start}
     typed["rehearse"] = [str(folder) for folder in rehearse] if rehearse else None
+    typed["text"] = [str(file) for file in text] if text else None
     typed["guard"] = [str(folder) for folder in guard] if guard else None
     given = _given(read_settings(config, UP_OPTIONS) if config else {}, typed, parse_assignments(assign or []))
     source, to = Path(str(given["source"])), Path(str(given["to"]))
@@ -115,6 +126,7 @@ def up(
         start=None if given.get("start") is None else str(given["start"]),
         rehearse=tuple(str(folder) for folder in given.get("rehearse") or ()),
         guards=tuple(str(folder) for folder in given.get("guard") or ()),
+        texts=tuple(str(file) for file in given.get("text") or ()),
     )
     on = resources_of(str(given.get("device", "auto")), _whole(given, "threads"), as_json)
     if dry_run:

@@ -35,13 +35,13 @@ def is_attention_model(folder: Path) -> bool:
 
 def attention_findings(folder: Path, corpus: Corpus | None, *, clips: int, device: str = "cpu") -> Iterator[Finding]:
     """Whether the model loads, what is wrong with the corpus, and how `clips` utterances are heard."""
+    recogniser: Recogniser | None = None
     try:
         recogniser = load_recogniser(folder, device=device)
+        card = recogniser.card
     except ModelError as error:
         yield Finding("model", "problem", f"cannot be loaded: {error.what}", error.next_step)
-        recogniser = None
     else:
-        card = recogniser.card
         languages = ", ".join(card.languages) or "unknown language"
         yield Finding("model", "ok", f"loads: {card.name} ({card.family}), {languages}, licence {card.licence}")
     if corpus is None:

@@ -53,6 +53,8 @@ class UpOptions:
     rehearse: tuple[str, ...] = ()
     guards: tuple[str, ...] = ()
     """Corpora of old languages that are only scored, before and after."""
+    texts: tuple[str, ...] = ()
+    """Text files for a language model."""
 
     def __post_init__(self) -> None:
         """Wrong options are refused before a corpus is read, which can take long."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from orature.core.files import refuse_unwritable, write_json
 from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.flow import Ref, Resources, Run, Stage, Store, open_store
+from orature.recipes.fusion import fuse, gain
 from orature.recipes.scoring import decode_and_score, forgetting, score_of, zero_shot
 from orature.recipes.training import UpOptions, cost, describe_recipe, split_stage, train_stage
 from orature.stages.evaluate import Circumstances, Extras, lineage_rows, publish_results
@@ -57,6 +58,7 @@ def up(
     start: str | Path | None = None,
     rehearse: Sequence[str | Path] = (),
     guards: Sequence[str | Path] = (),
+    texts: Sequence[str | Path] = (),
     resources: Resources | None = None,
     store: Path | None = None,
     command: str = "",
@@ -65,7 +67,16 @@ def up(
     old, watched = tuple(map(str, rehearse)), tuple(map(str, guards))
     first = None if start is None else str(start)
     options = UpOptions(
-        format, language, scale, seed, split or {}, train or {}, start=first, rehearse=old, guards=watched
+        format=format,
+        language=language,
+        scale=scale,
+        seed=seed,
+        split=split or {},
+        train=train or {},
+        start=first,
+        rehearse=old,
+        guards=watched,
+        texts=tuple(map(str, texts)),
     )
     return run_up(source, to, options, resources=resources, store=store, command=command)
 
@@ -96,21 +107,23 @@ def run_up(
         say(cost(stage, on))
     before = zero_shot(run, stage, splits, corpus_name, on)
     model = run.do(stage, on=on)
-    heard, scored = decode_and_score(
-        run,
-        model=model,
-        corpus=splits,
-        split="test",
-        name=stage.model_name,
-        corpus_name=corpus_name,
-        language=stage.language,
-        on=on,
-    )
-    guards = forgetting(run, stage, model, [Path(folder) for folder in (*options.rehearse, *options.guards)], on)
-    keys = {"model": model.key, "scored": scored.key} | ({} if before is None else {"zero_shot": before.key})
-    fresh = _published(to) != keys
+    common: dict[str, Any] = {"model": model, "corpus": splits, "split": "test", "language": stage.language, "on": on}
+    heard, scored = decode_and_score(run, **common, name=stage.model_name, corpus_name=corpus_name)
+    done = _Done(model, heard, scored, zero_shot=before)
+    if options.texts:
+        done.decoder = fuse(run, model, splits, [Path(text) for text in options.texts], language=stage.language, on=on)
+    if done.decoder is not None:
+        name = f"{stage.model_name} + language model"
+        done.heard, done.scored = decode_and_score(
+            run, **common, name=name, corpus_name=corpus_name, decoder=done.decoder
+        )
+        done.facts["language_model"] = gain(run, before=scored, after=done.scored)
+    guarded = [Path(folder) for folder in (*options.rehearse, *options.guards)]
+    if guarded:
+        done.facts["guards"] = forgetting(run, stage, model, guarded, on)
+    fresh = _published(to) != done.keys
     if fresh:
-        _publish(to, run, model=model, heard=heard, scored=scored, before=before, guards=guards)
+        _publish(to, run, done)
     else:
         say(f"everything was done before; the report is {to / 'report.html'}")
     score = json.loads((to / REPORT).read_text(encoding="utf-8"))
@@ -153,30 +166,44 @@ def _unknown(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return steps + [{"stage": name, "state": "todo", "key": ""} for name in rest if name not in known]
 
 
-def _publish(
-    to: Path, run: Run, *, model: Ref, heard: Ref, scored: Ref, before: Ref | None, guards: list[dict[str, Any]]
-) -> None:
-    """Model, score, report and last report.json, each written beside and renamed."""
+@dataclass(slots=True)
+class _Done:
+    """The artefacts of a run that are published, and what report.json says beside the score."""
+
+    model: Ref
+    heard: Ref
+    scored: Ref
+    zero_shot: Ref | None = None
+    decoder: Ref | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        refs = {"model": self.model, "scored": self.scored, "zero_shot": self.zero_shot, "decoder": self.decoder}
+        return {name: ref.key for name, ref in refs.items() if ref is not None}
+
+
+def _publish(to: Path, run: Run, done: _Done) -> None:
+    """Model, decoder, score, report and last report.json, each written beside and renamed."""
     home = run.store
-    home.publish(model, to / "model")
-    log = (run.path_of(model) / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
-    rtf = home.info(heard.key).notes.get("rtf")
+    home.publish(done.model, to / "model")
+    if done.decoder is not None:
+        home.publish(done.decoder, to / "decoder")
+    log = (run.path_of(done.model) / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
+    rtf = home.info(done.heard.key).notes.get("rtf")
     circumstances = Circumstances(
         command=run.record.command,
         run=run.id,
         rtf=rtf if isinstance(rtf, float) else None,
         model_path=str(to / "model"),
     )
-    extras = Extras(train_log=[json.loads(line) for line in log], lineage=lineage_rows(home, scored))
-    whole = publish_results(to, scored=run.path_of(scored), circumstances=circumstances, extras=extras)
-    artefacts = {"model": model.key, "scored": scored.key}
-    if before is not None:
-        found = score_of(run, before)
+    extras = Extras(train_log=[json.loads(line) for line in log], lineage=lineage_rows(home, done.scored))
+    whole = publish_results(to, scored=run.path_of(done.scored), circumstances=circumstances, extras=extras)
+    whole |= done.facts
+    if done.zero_shot is not None:
+        found = score_of(run, done.zero_shot)
         whole["zero_shot"] = {name: found[name] for name in ("model", "wer", "cer", "utterances", "words")}
-        artefacts["zero_shot"] = before.key
-    if guards:
-        whole["guards"] = guards
-    write_json(to / REPORT, whole | {"artefacts": artefacts})
+    write_json(to / REPORT, whole | {"artefacts": done.keys})
 
 
 def _published(to: Path) -> dict[str, str]:
