@@ -28,6 +28,13 @@ LangOption = Annotated[str | None, typer.Option("--lang", help="Language (BCP-47
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads (default: one a core).")]
 
+ProcessesOption = Annotated[
+    str, typer.Option(metavar="N|auto", help="Processes that share the training out; auto: one a GPU.")
+]
+ShardingOption = Annotated[
+    str, typer.Option(help="none or fsdp: with several processes, each holds a share of the weights (large models).")
+]
+
 StartOption = Annotated[
     str | None, typer.Option(help="Model folder (or allowed hub id) to start from.", show_default="from nothing")
 ]
@@ -52,9 +59,8 @@ TextOption = Annotated[
     ),
 ]
 
-UP_OPTIONS = tuple(
-    "source to lang format scale seed device threads store train split start rehearse guard text".split()
-)
+_UP_NAMES = "source to lang format scale seed device threads store train split start rehearse guard text"
+UP_OPTIONS = (*_UP_NAMES.split(), "processes", "sharding")
 
 
 def register(app: typer.Typer) -> None:
@@ -65,12 +71,18 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=example("orature evaluate model corpus --split test --to results"))(evaluate)
 
 
-def resources_of(device: str, threads: int | None, as_json: bool) -> Resources:
+def resources_of(
+    device: str, threads: int | None, as_json: bool, *, processes: str | int = 1, sharding: str = "none"
+) -> Resources:
+    """What a command computes with; ConfigError for what this machine lacks."""
     from orature.flow import Resources
-    from orature.train.devices import prepare_device
+    from orature.train.devices import checked_sharding, prepare_device, process_count
+    from orature.train.launch import Spread
 
-    prepare_device(device, threads)
-    return Resources(device=device, threads=threads, progress=not as_json)
+    found = prepare_device(device, threads)
+    count, share = process_count(processes, found), checked_sharding(sharding)
+    Spread(found, threads, count, share).check()
+    return Resources(device=device, threads=threads, progress=not as_json, processes=count, sharding=share)
 
 
 @run_command
@@ -91,6 +103,12 @@ def up(
     assign: SetOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     threads: ThreadsOption = None,
+    processes: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Processes that share the training out.", show_default="1")
+    ] = None,
+    sharding: Annotated[
+        str | None, typer.Option(help="none or fsdp: each process holds a share of the weights.", show_default="none")
+    ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
@@ -109,7 +127,7 @@ def up(
         "seed": seed,
         "store": store,
     }
-    typed |= {"device": device, "threads": threads, "start": start}
+    typed |= {"device": device, "threads": threads, "start": start, "processes": processes, "sharding": sharding}
     typed["rehearse"] = [str(folder) for folder in rehearse] if rehearse else None
     typed["text"] = [str(file) for file in text] if text else None
     typed["guard"] = [str(folder) for folder in guard] if guard else None
@@ -128,7 +146,13 @@ def up(
         guards=tuple(str(folder) for folder in given.get("guard") or ()),
         texts=tuple(str(file) for file in given.get("text") or ()),
     )
-    on = resources_of(str(given.get("device", "auto")), _whole(given, "threads"), as_json)
+    on = resources_of(
+        str(given.get("device", "auto")),
+        _whole(given, "threads"),
+        as_json,
+        processes=str(given.get("processes", 1)),
+        sharding=str(given.get("sharding", "none")),
+    )
     if dry_run:
         emit(plan(source, to, options, home, on), as_json)
         return
@@ -219,6 +243,8 @@ def train(
     assign: SetOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    processes: ProcessesOption = "1",
+    sharding: ShardingOption = "none",
     store: StoreOption = None,
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
@@ -242,7 +268,7 @@ def train(
     )
     home = open_store(store)
     run = Run(home, recipe="train", command=command_line())
-    on = resources_of(device, threads, as_json)
+    on = resources_of(device, threads, as_json, processes=processes, sharding=sharding)
     split = split_stage(pooled(run, [corpus_ref(corpus) for corpus in corpora], corpora, on), options)
     if dry_run and run.planned(split) == "todo":
         emit({"split": "todo", "train": "todo", "cost": "known once the corpus has been split"}, as_json)

@@ -8,6 +8,7 @@ Example::
 from __future__ import annotations
 
 import os
+from typing import Literal, cast
 
 import torch
 
@@ -32,3 +33,19 @@ def prepare_device(wanted: str, threads: int | None) -> str:
     if wanted == "cpu" or (wanted.startswith("cuda") and torch.cuda.is_available()):
         return wanted
     raise ConfigError(f"there is no device {wanted!r} here", next_step="use --device cpu, or leave it out")
+
+
+def process_count(wanted: str | int, device: str) -> int:
+    """How many training processes a number or "auto" means: one a GPU, and one without. ConfigError for other words."""
+    if wanted == "auto":
+        return max(1, torch.cuda.device_count()) if device == "cuda" else 1
+    if str(wanted).isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    raise ConfigError(f"{wanted!r} is no number of processes", next_step="give --processes a number, or auto")
+
+
+def checked_sharding(wanted: str) -> Literal["none", "fsdp"]:
+    """ConfigError for a kind of sharding that there is not."""
+    if wanted not in ("none", "fsdp"):
+        raise ConfigError(f"there is no sharding {wanted!r}", next_step="choose none or fsdp")
+    return cast(Literal["none", "fsdp"], wanted)
