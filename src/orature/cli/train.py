@@ -17,6 +17,7 @@ from orature.cli.common import DryRunOption, JsonOption, StoreOption, command_li
 
 if TYPE_CHECKING:
     from orature.flow import Resources
+    from orature.recipes.training import UpOptions
 
 SetOption = Annotated[
     list[str] | None,
@@ -115,7 +116,6 @@ def up(
 ) -> None:
     """Make a measured recogniser from a corpus: read, check, split, train, score once on test, report."""
     from orature.recipes.settings import parse_assignments, read_settings
-    from orature.recipes.training import UpOptions
     from orature.recipes.up import plan, run_up
 
     typed: dict[str, Any] = {
@@ -134,7 +134,19 @@ def up(
     given = _given(read_settings(config, UP_OPTIONS) if config else {}, typed, parse_assignments(assign or []))
     source, to = Path(str(given["source"])), Path(str(given["to"]))
     home = Path(str(given["store"])) if given.get("store") else None
-    options = UpOptions(
+    options, on = _up_options(given), _up_resources(given, as_json)
+    if dry_run:
+        emit(plan(source, to, options, home, on), as_json)
+        return
+    result = run_up(source, to, options, resources=on, store=home, command=command_line())
+    facts = {"model": result.model, "report": result.report, "fresh": result.fresh, "score": result.score}
+    emit(facts, as_json, lambda: _story(facts))
+
+
+def _up_options(given: dict[str, Any]) -> UpOptions:
+    from orature.recipes.training import UpOptions
+
+    return UpOptions(
         format=str(given.get("format", "auto")),
         language=None if given.get("lang") is None else str(given["lang"]),
         scale=given.get("scale", "dev"),
@@ -146,19 +158,16 @@ def up(
         guards=tuple(str(folder) for folder in given.get("guard") or ()),
         texts=tuple(str(file) for file in given.get("text") or ()),
     )
-    on = resources_of(
+
+
+def _up_resources(given: dict[str, Any], as_json: bool) -> Resources:
+    return resources_of(
         str(given.get("device", "auto")),
         _whole(given, "threads"),
         as_json,
         processes=str(given.get("processes", 1)),
         sharding=str(given.get("sharding", "none")),
     )
-    if dry_run:
-        emit(plan(source, to, options, home, on), as_json)
-        return
-    result = run_up(source, to, options, resources=on, store=home, command=command_line())
-    facts = {"model": result.model, "report": result.report, "fresh": result.fresh, "score": result.score}
-    emit(facts, as_json, lambda: _story(facts))
 
 
 def _given(file: dict[str, Any], typed: dict[str, Any], assigned: dict[str, Any]) -> dict[str, Any]:
