@@ -42,7 +42,7 @@ def whisper_folder(
     seed: int = 0,
 ) -> Path:
     """A Whisper checkpoint whose window is `seconds` long; `languages` () makes an English-only one."""
-    from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
 
     tokenizer = _whisper_tokenizer(texts, languages)
     number = tokenizer.convert_tokens_to_ids
@@ -70,23 +70,7 @@ def whisper_folder(
     )
     model = WhisperForConditionalGeneration(config).eval()
     _used(model)
-    tables: dict[str, Any] = {"is_multilingual": bool(languages)}
-    if languages:
-        tables["lang_to_id"] = {f"<|{code}|>": number(f"<|{code}|>") for code in languages}
-        tables["task_to_id"] = {task: number(f"<|{task}|>") for task in ("transcribe", "translate")}
-    model.generation_config = GenerationConfig(
-        decoder_start_token_id=start,
-        pad_token_id=end,
-        bos_token_id=end,
-        eos_token_id=end,
-        max_length=96,
-        no_timestamps_token_id=number("<|notimestamps|>"),
-        prev_sot_token_id=number("<|startofprev|>"),
-        suppress_tokens=[number("#"), number("@"), start],
-        begin_suppress_tokens=[number("Ġ"), end],
-        return_timestamps=False,
-        **tables,
-    )
+    model.generation_config = _whisper_generation(tokenizer, languages)
     extractor = {
         "feature_extractor_type": "WhisperFeatureExtractor",
         "processor_class": "WhisperProcessor",
@@ -99,6 +83,30 @@ def whisper_folder(
     }
     return write_folder(
         folder, {**model_files(model, extractor), **saved_files(tokenizer.save_pretrained)}, "mit", languages
+    )
+
+
+def _whisper_generation(tokenizer: Any, languages: Sequence[str]) -> Any:
+    from transformers import GenerationConfig
+
+    number = tokenizer.convert_tokens_to_ids
+    start, end = number("<|startoftranscript|>"), number("<|endoftext|>")
+    tables: dict[str, Any] = {"is_multilingual": bool(languages)}
+    if languages:
+        tables["lang_to_id"] = {f"<|{code}|>": number(f"<|{code}|>") for code in languages}
+        tables["task_to_id"] = {task: number(f"<|{task}|>") for task in ("transcribe", "translate")}
+    return GenerationConfig(
+        decoder_start_token_id=start,
+        pad_token_id=end,
+        bos_token_id=end,
+        eos_token_id=end,
+        max_length=96,
+        no_timestamps_token_id=number("<|notimestamps|>"),
+        prev_sot_token_id=number("<|startofprev|>"),
+        suppress_tokens=[number("#"), number("@"), start],
+        begin_suppress_tokens=[number("Ġ"), end],
+        return_timestamps=False,
+        **tables,
     )
 
 
