@@ -16,6 +16,7 @@ from orature.core.errors import BadInput, ConfigError, ModelError, RejectLimitEx
 from orature.engines.kenlm import KenLm
 from orature.flow import Run, open_store
 from orature.stages.language_model import LanguageModel, language_model_stage, policy_of_model
+from orature.testing.stage_contract import check_stage
 from orature.text.alphabet import TextPolicy
 from orature.text.sentences import read_sentences
 
@@ -150,3 +151,11 @@ def test_real_text_with_an_embargo(tmp_path: Path, corpora: Path) -> None:
     corpus = run.path_of(run.do(ingest_stage(corpora / "pao_phrases", format="plain")))
     found = facts(run.path_of(run.do(language_model_stage([text], corpus=corpus))))
     assert found["ngrams"][0] > 500 and found["kept"] > 300 and found["embargo"]["sentences"] > 50
+
+
+@pytest.mark.slow
+def test_the_stage_holds_what_every_stage_must_hold(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "corpus", LATIN)
+    (tmp_path / "news.txt").write_text(f"{LATIN[1]}\nsumak yaku\n\n", encoding="utf-8")
+    stage = language_model_stage([tmp_path / "news.txt"], corpus=corpus, order=2)
+    check_stage(stage, tmp_path, rows_in=3 + 4, count_kept=lambda folder: int(facts(folder)["kept"]))
