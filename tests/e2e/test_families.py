@@ -85,6 +85,15 @@ def test_lora_is_merged_into_plain_weights(corpus: Path, tmp_path: Path) -> None
     assert orature(f"evaluate {ON} --to {tmp_path / 's'}", tmp_path / "model", corpus).exit_code == 0
 
 
+def test_an_encoder_decoder_from_nothing(corpus: Path, tmp_path: Path) -> None:
+    line = f"train {FEW} {ON} --json --set network=speech2text --set size=tiny"
+    done = orature(line, "--to", tmp_path / "model", corpus)
+    assert done.exit_code == 0, done.output
+    assert orature(f"evaluate {ON} --to {tmp_path / 's'}", tmp_path / "model", corpus).exit_code == 0
+    wrong = orature(f"{line} --set size=huge", "--to", tmp_path / "other", corpus)
+    assert wrong.exit_code == 2 and "tiny, small" in wrong.output
+
+
 @pytest.mark.parametrize("damage", checkpoints.DAMAGES)
 def test_wrong_folders_get_one_clear_sentence(damage: str, corpus: Path, tmp_path: Path) -> None:
     whole = checkpoints.make_checkpoint(tmp_path / "whole", "xls-r")

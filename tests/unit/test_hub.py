@@ -34,6 +34,9 @@ def test_an_id_needs_permission(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv(ALLOW, "1")
     assert model_folder("someone/some-model", revision="abc") == tmp_path
     assert asked[0]["name"] == "someone/some-model" and asked[0]["revision"] == "abc"
+    assert asked[0]["ignore_patterns"] == ["adapter.*"] and len(asked) == 1
+    model_folder("someone/some-model", language="yo")
+    assert "adapter.yor.safetensors" in asked[2]["allow_patterns"] and "adapter.*" not in asked[2]["allow_patterns"]
     assert not {pattern for pattern in asked[0]["allow_patterns"] if "bin" in pattern or pattern == "*"}
 
 

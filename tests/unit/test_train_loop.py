@@ -214,6 +214,8 @@ def test_utterances_without_room_for_their_labels_are_named() -> None:
     with pytest.raises(TrainingFailed, match="too short"):
         guards.hopeless(rejects, total=1)
     assert [r.id for r in guards.too_long([easy, tight], 1.0)] == ["e"] and not guards.too_long([easy], None)
+    assert not guards.too_long([easy], 2.1) and guards.too_long([easy], 2.1, slowest=0.9)
+    assert [r.reason for r in guards.too_long([easy, tight], None, 11)] == ["text-too-long-for-model"]
 
 
 def test_another_script_in_dev_is_refused() -> None:

@@ -12,17 +12,26 @@ import re
 from pathlib import Path
 
 from orature.core.errors import ModelError
+from orature.engines.language_codes import codes_of
 
 ALLOW = "ORATURE_ALLOW_NETWORK"
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_ADAPTERS = ["adapter.*"]
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.md"]
 
 
-def model_folder(source: str | Path, *, allow_network: bool | None = None, revision: str | None = None) -> Path:
+def model_folder(
+    source: str | Path,
+    *,
+    allow_network: bool | None = None,
+    revision: str | None = None,
+    language: str | None = None,
+) -> Path:
     """The local folder of `source`, a path or a hub id `owner/name`.
 
     An id is downloaded only where `allow_network` (default: the environment variable ORATURE_ALLOW_NETWORK is 1), and
-    only configuration, tokenizer and safetensors files. ModelError where there is no such folder or no permission.
+    only configuration, tokenizer and safetensors files; of the adapters of MMS (over a thousand) only that of
+    `language`. ModelError where there is no such folder or no permission.
     """
     path = Path(source)
     if path.is_dir():
@@ -40,15 +49,19 @@ def model_folder(source: str | Path, *, allow_network: bool | None = None, revis
             where=name,
             next_step=f"if this is a hub id, set {ALLOW}=1 to let Orature download it; else name a local folder",
         )
-    return _download(name, revision)
+    return _download(name, revision, language)
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _download(name: str, revision: str | None, language: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED, ignore_patterns=_ADAPTERS))
+        if language is not None:
+            adapters = [f"adapter.{code}.safetensors" for code in sorted({language, *codes_of(language)})]
+            snapshot_download(name, revision=revision, allow_patterns=adapters)
+        return folder
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise ModelError(
             f"the model cannot be downloaded: {str(error).splitlines()[0]}",

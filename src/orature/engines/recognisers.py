@@ -36,7 +36,7 @@ def load_recogniser(
 
     `language` chooses an adapter or a language token where the family has them; `decoder` is for CTC families.
     """
-    folder = model_folder(source)
+    folder = model_folder(source, language=language)
     family = family_of(folder)
     module = family.module()
     if family.kind == "recogniser":

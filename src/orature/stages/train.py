@@ -174,7 +174,8 @@ def _fitting(job: Job, material: Material) -> tuple[Job, Made, list[Reject]]:
         made = tried.make()
         train, dev, rejects = material.examples(made.vocabulary)
         short = [] if made.steps is None else guards.infeasible(train, made.steps, made.step_ms)
-        long = guards.too_long(train, made.longest_s)
+        slowest = min(job.config.augment.speeds or (1.0,))
+        long = guards.too_long(train, made.longest_s, made.most_tokens, slowest)
         if len(short) <= guards.ALLOWED_INFEASIBLE * len(train):
             break
     guards.hopeless(short, len(train))

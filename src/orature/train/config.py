@@ -25,7 +25,7 @@ _FEW_SPEAKERS = 10
 class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     """A training run, from nothing or from a checkpoint; learning rates are for AdamW, times in seconds of audio."""
 
-    network: Literal["conformer", "transformer"] = "conformer"
+    network: Literal["conformer", "transformer", "speech2text"] = "conformer"
     """What is trained from nothing; a checkpoint brings its own."""
     size: str = "tiny"
     """Size of a network from nothing, see `ConformerConfig.of_size` and `TransformerConfig.of_size`."""

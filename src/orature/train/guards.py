@@ -44,16 +44,23 @@ def infeasible(examples: Sequence[Example], steps: Callable[[int], int], step_ms
     return found
 
 
-def too_long(examples: Sequence[Example], longest_s: float | None) -> list[Reject]:
-    """The examples that a family cannot take at once (Whisper hears 30 s)."""
-    if longest_s is None:
-        return []
-    detail = f"longer than the {longest_s:g} s that this family takes at once"
-    return [
-        Reject(example.id, "too-long-for-model", f"{example.duration_s:.1f} s are {detail}")
-        for example in examples
-        if example.duration_s > longest_s
-    ]
+def too_long(
+    examples: Sequence[Example], longest_s: float | None, most_tokens: int | None = None, slowest: float = 1.0
+) -> list[Reject]:
+    """The examples that a family cannot take at once (Whisper hears 30 s and writes 448 tokens).
+
+    `slowest` is the lowest speed that training may play them at.
+    """
+    found = []
+    for example in examples:
+        spoken_s, tokens = example.duration_s / slowest, len(example.tokens)
+        if longest_s is not None and spoken_s > longest_s:
+            detail = f"{spoken_s:.1f} s at the slowest speed are more than the {longest_s:g} s that this family hears"
+            found.append(Reject(example.id, "too-long-for-model", detail))
+        elif most_tokens is not None and tokens > most_tokens:
+            detail = f"its text has {tokens} tokens, more than the {most_tokens} that this family writes"
+            found.append(Reject(example.id, "text-too-long-for-model", detail))
+    return found
 
 
 def hopeless(rejects: Sequence[Reject], total: int) -> None:

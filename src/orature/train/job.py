@@ -32,7 +32,13 @@ if TYPE_CHECKING:
     from orature.engines.network import Seq2SeqNetwork
     from orature.engines.seq2seq_vocabulary import Seq2SeqVocabulary
 
-_FROM_NOTHING = {"conformer": "orature-conformer-ctc", "transformer": "orature-transformer-ctc"}
+_PROMPT = 6
+"""Room for the tokens around a text: start, language, task, end."""
+_FROM_NOTHING = {
+    "conformer": "orature-conformer-ctc",
+    "transformer": "orature-transformer-ctc",
+    "speech2text": "speech_to_text",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,12 @@ class Made:
     def longest_s(self) -> float | None:
         """The longest utterance that the family can take; None: no bound."""
         return getattr(self.network, "max_seconds", None)
+
+    @property
+    def most_tokens(self) -> int | None:
+        """The longest text that the family can write, in tokens; None: no bound."""
+        most: int | None = getattr(self.network, "max_tokens", None)
+        return None if most is None else most - _PROMPT
 
     @property
     def parameters(self) -> int:
@@ -93,7 +105,14 @@ class Job:
     def _from_nothing(self) -> tuple[Family, Network, Vocabulary]:
         from orature.engines.conformer import ConformerConfig, ConformerCtc
 
-        config, characters = self.config, Characters.of(self.texts)
+        config = self.config
+        if config.network == "speech2text":
+            from orature.engines.speech2text import fresh
+
+            _known(config.size, ("tiny", "small"))
+            writer, pieces = fresh(list(self.texts), cast(Any, config.size), seed=config.seed)
+            return families()[_FROM_NOTHING[config.network]], writer, pieces
+        characters = Characters.of(self.texts)
         family = families()[_FROM_NOTHING[config.network]]
         fields: dict[str, Any] = {"vocabulary": len(characters), "dropout": config.dropout}
         if config.network == "transformer":
@@ -112,9 +131,10 @@ class Job:
                 f"{family.name} models can be used but not trained here",
                 next_step="start from another family, for example a CTC model",
             )
+        several = family.kind == "seq2seq" and self.languages
         start = Start(
             head=config.head,
-            language=self.language,
+            language=",".join(self.languages) if several else self.language,
             overrides=config.model_overrides,
             adapters=config.train_only == "adapters",
         )

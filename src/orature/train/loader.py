@@ -258,8 +258,8 @@ class Loader:
     def _example(self, item: Item, rng: np.random.Generator, augment: bool) -> tuple[Samples, list[int]]:
         first = self.examples[item.index]
         samples, labels = self._cache.samples(first), list(first.tokens)
-        if item.then is not None:
-            second = self.examples[item.then]
+        second = first if item.then is None else self.examples[item.then]
+        if item.then is not None and second.language == first.language:
             samples = np.concatenate([samples, self._cache.samples(second)])
             labels = [*labels, *self.space, *second.tokens]
         if item.speed != 1.0 and self._fits(int(len(samples) / item.speed), labels):
