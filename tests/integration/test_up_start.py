@@ -55,6 +55,8 @@ def test_from_a_model_with_guard_and_language_model(
     assert guard["cer"]["delta"] == pytest.approx(guard["after"]["cer"]["value"] - guard["before"]["cer"]["value"])
     assert "without" in found["language_model"] and (tmp_path / "out" / "decoder" / "decoder.json").is_file()
     assert found["decoder"] and result.fresh
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Before and after" in page and "guard: old_corpus (test)" in page and "zero-shot" in page
     said = capsys.readouterr().err
     assert "zero-shot: WER" in said and "guard old_corpus: CER" in said and "language model: WER" in said
     log = [

@@ -20,6 +20,7 @@ from string import Template
 from typing import Any
 
 from orature.core.files import write_beside
+from orature.evaluate.html.before_after import before_after_section
 from orature.evaluate.html.charts import Line, line_chart, thinned
 from orature.evaluate.html.languages import languages_section
 from orature.evaluate.html.listening import Audio, choose_clips, table_section, worst_section
@@ -33,6 +34,7 @@ from orature.evaluate.score import align_rows
 _TEMPLATES = resources.files("orature.evaluate") / "templates"
 _HUGE = 1e30
 _SECTIONS = (
+    ("before-after", "Before and after"),
     ("languages", "Languages"),
     ("training", "Learning"),
     ("slices", "Where it errs"),
@@ -109,6 +111,7 @@ def report_page(
         (
             headline(score),
             warning_box(score.get("warnings", [])),
+            before_after_section(score),
             languages_section(score),
             training_section(train_log or []),
             by_slice(score),

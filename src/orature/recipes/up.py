@@ -197,12 +197,13 @@ def _publish(to: Path, run: Run, done: _Done) -> None:
         rtf=rtf if isinstance(rtf, float) else None,
         model_path=str(to / "model"),
     )
-    extras = Extras(train_log=[json.loads(line) for line in log], lineage=lineage_rows(home, done.scored))
-    whole = publish_results(to, scored=run.path_of(done.scored), circumstances=circumstances, extras=extras)
-    whole |= done.facts
     if done.zero_shot is not None:
         found = score_of(run, done.zero_shot)
-        whole["zero_shot"] = {name: found[name] for name in ("model", "wer", "cer", "utterances", "words")}
+        done.facts["zero_shot"] = {name: found[name] for name in ("model", "wer", "cer", "utterances", "words")}
+    extras = Extras(
+        train_log=[json.loads(line) for line in log], lineage=lineage_rows(home, done.scored), facts=done.facts
+    )
+    whole = publish_results(to, scored=run.path_of(done.scored), circumstances=circumstances, extras=extras)
     write_json(to / REPORT, whole | {"artefacts": done.keys})
 
 

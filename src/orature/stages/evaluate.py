@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -152,6 +152,8 @@ class Extras:
     licences: Sequence[str] = ()
     corpus_root: Path | None = None
     title: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Joins the score file: zero_shot, language_model, guards (see `evaluate.html.before_after`)."""
 
 
 def publish_results(
@@ -167,6 +169,7 @@ def publish_results(
     if how.model_path:
         made_by["model_path"] = how.model_path
     whole = with_circumstances(found.score, rtf=how.rtf, machine=how.machine or describe_machine(), made_by=made_by)
+    whole |= dict(extras.facts)
     with write_beside(to / HYPOTHESES_FILE) as part:
         shutil.copyfile(scored / HYPOTHESES_FILE, part)
     if extras.train_log is not None:
