@@ -57,9 +57,7 @@ def _row(
     cells = []
     for unit in ("cer", "wer"):
         for side in (before, after):
-            cells.append(
-                "–" if side is None else f"{percent(side[unit]['value'])}<br><small>{_reach(side[unit])}</small>"
-            )
+            cells.append("–" if side is None else _rate(side[unit]))
     worse = difference is not None and difference.get("verdict") == "A is better"
     told = "–" if difference is None else _difference(difference)
     mark = f' class="num {_RED}"' if worse else ' class="num"'
