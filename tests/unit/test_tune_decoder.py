@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiny import WORDS, corpus_of
 
-from orature.core.errors import ConfigError, CorpusError, ModelError
+from orature.core.errors import ConfigError, CorpusError, Interrupted, ModelError
 from orature.core.types import Refusal
 from orature.engines.characters import Characters
 from orature.engines.ctc_decode import Floats
@@ -104,7 +104,7 @@ def test_a_word_model_makes_fewer_errors_and_the_folder_works_elsewhere(place: P
     assert len(heard.alternatives) == 3 and heard.alternatives[0].text == heard.text
     assert heard.alternatives[0].score >= heard.alternatives[1].score
     chosen = next(p for p in about["points"] if p["wer"] == best)
-    assert {"alpha", "beta", "unseen", "wer", "cer"} == set(chosen)
+    assert {"lm", "alpha", "beta", "unseen", "wer", "cer"} == set(chosen)
     assert facts["confidence"]["ece_after"] < facts["confidence"]["ece_before"]
 
 
@@ -117,6 +117,32 @@ def test_a_character_model_and_spellings_and_a_lexicon(place: Path) -> None:
     assert sorted(p.name for p in path.glob("*.gz")) == ["lm.arpa.gz", "spelling.arpa.gz"]
     _, closed = tuned(place, lm=words, lexicon=True, alphas=(0.6,), betas=(1.0,))
     assert closed["decoder"]["lexicon"] and len(closed["tuned"]["points"]) == 1
+
+
+def test_of_several_models_the_best_on_dev_is_taken_and_tried_points_are_kept(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poor, good = lm_in(place, ["zzz zz", "zz z"], order=2), lm_in(place, TEXTS[0::3], unit="character", order=4)
+    counted: list[object] = []
+    real = tune_decoder._Tuner.rates
+
+    def rates(self: Any, decoder: Any) -> tuple[float, float]:
+        counted.append(decoder)
+        if len(counted) == 4:
+            raise KeyboardInterrupt
+        return real(self, decoder)
+
+    monkeypatch.setattr(tune_decoder._Tuner, "rates", rates)
+    options: dict[str, Any] = {"lm": poor, "others": (good,), "alphas": (0.6,), "betas": (0.4,)}
+    with pytest.raises(Interrupted):
+        tuned(place, **options)
+    monkeypatch.setattr(tune_decoder, "load_ctc", lambda *_, **__: Mumbler(TEXTS[1::3]))
+    path, facts = tuned(place, **options)
+    assert [one["unit"] for one in facts["tuned"]["language_models"]] == ["word", "character"]
+    assert facts["decoder"]["unit"] == "character" and [p.name for p in path.glob("*.gz")] == ["lm.arpa.gz"]
+    points = facts["tuned"]["points"]
+    assert {point["lm"] for point in points} == {0, 1}
+    assert len(counted) == 2 + len(points) + 1  # best path twice, the point that was interrupted, no other twice
 
 
 def test_without_a_model_or_help_from_one_the_best_path_is_written(

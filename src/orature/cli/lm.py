@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     )
     tune_lines = (
         "orature tune model corpus --lm lm --to decoder",
-        "orature tune model corpus --lm lm --spelling spelling --to decoder",
+        "orature tune model corpus --lm words --lm characters --to decoder",
     )
     app.command(epilog=example(*lm_lines))(lm)
     app.command(epilog=example(*tune_lines))(tune)
@@ -169,12 +169,21 @@ def _lm_lines(report: dict[str, Any]) -> str:
             f"dev: perplexity {dev['perplexity']:.1f} ({dev['perplexity_of_known']:.1f} over known {report['unit']}s), "
             f"{100 * share:.1f} % unknown"
         )
+        if report["unit"] == "word" and share > _MANY_UNKNOWN:
+            lines.append(
+                "many words of dev are new to it: make a character model as well, and give both to `orature tune`"
+            )
     return "\n".join(lines)
 
 
+_MANY_UNKNOWN = 0.1
 LmOption = Annotated[
-    Path | None,
-    typer.Option("--lm", help="Language model; without one only confidences are calibrated.", show_default=False),
+    list[Path] | None,
+    typer.Option(
+        "--lm",
+        help="Language model; of several the best on dev is taken, without one only confidences are calibrated.",
+        show_default=False,
+    ),
 ]
 SpellingOption = Annotated[
     Path | None,
@@ -187,7 +196,7 @@ def tune(
     model: Annotated[Path, typer.Argument(help="Model folder (CTC).", show_default=False)],
     corpus: Annotated[Path, typer.Argument(help="Corpus whose dev split decides.", show_default=False)],
     to: Annotated[Path, typer.Option(help="Folder for the decoder.", show_default=False)],
-    language_model: LmOption = None,
+    language_models: LmOption = None,
     spelling: SpellingOption = None,
     lexicon: Annotated[bool, typer.Option("--lexicon", help="Write words of the language model only.")] = False,
     metric: Annotated[str, typer.Option(help="wer or cer: what is made small.")] = "wer",
@@ -208,10 +217,12 @@ def tune(
 
     if metric not in ("wer", "cer") or most_seconds <= 0:
         raise ConfigError("--metric is wer or cer, --most-seconds above 0", next_step="leave them out for wer and 1800")
+    refs = [lm_ref(folder) for folder in language_models or []]
     stage = TuneDecoder(
         model=model_ref(model),
         corpus=corpus_ref(corpus),
-        lm=None if language_model is None else lm_ref(language_model),
+        lm=refs[0] if refs else None,
+        others=tuple(refs[1:]),
         spelling=None if spelling is None else lm_ref(spelling),
         lexicon=lexicon,
         metric="cer" if metric == "cer" else "wer",
@@ -242,8 +253,9 @@ def _tune_lines(report: dict[str, Any]) -> str:
     lines = [f"dev ({tuned['utterances']} utterances): best path {_rates(greedy)}"]
     if report["best"] is not None:
         best = report["best"]
+        unit = tuned["language_models"][best["lm"]]["unit"]
         lines.append(
-            f"language model: {_rates(best)} with alpha {best['alpha']:g}, beta {best['beta']:g}, "
+            f"{unit} model: {_rates(best)} with alpha {best['alpha']:g}, beta {best['beta']:g}, "
             f"unseen {best['unseen']:g} ({report['tried']} settings tried)"
         )
         if decoder["kind"] == "best-path":

@@ -102,7 +102,7 @@ class Scoring:
         if self.closed is not None and not self.closed.begins(part):
             return _IMPOSSIBLE
         if self.known is not None and self.words is not None and not self.known.begins(part):
-            return self.unseen
+            return min(self.unseen, 0.0)
         return 0.0
 
 

@@ -39,8 +39,9 @@ class DecoderConfig(BaseModel, frozen=True, extra="forbid"):
     """How to decode. Files are named relative to the folder of `decoder.json`.
 
     `alpha` weighs the language model (natural logarithms), `beta` is earned by each word (each character under a
-    character model), `unseen` by a word that the word model lacks (0 or less). `lexicon`: write words of the word
-    model only. `spelling`: a character model that spells unseen words. `search`: "own" sums over alignments and writes
+    character model), `unseen` by a word that the word model lacks (mostly below 0; above it where many words are new
+    and spelled by `spelling`, a character model: <unk> is then foreseen too rarely). `lexicon`: write words of the
+    word model only. `search`: "own" sums over alignments and writes
     any word; "flashlight" (C++) serves a closed vocabulary or a character model; "auto" takes it for a closed one.
     `width` prefixes and `token_beam` tokens are kept a step, none further below the best than `threshold` and
     `token_threshold` (natural logarithms).
@@ -55,7 +56,7 @@ class DecoderConfig(BaseModel, frozen=True, extra="forbid"):
     search: Literal["auto", "own", "flashlight"] = "auto"
     alpha: float = Field(default=0.5, ge=0)
     beta: float = 0.0
-    unseen: float = Field(default=-4.0, le=0)
+    unseen: float = -4.0
     width: int = Field(default=64, ge=1)
     token_beam: int = Field(default=24, ge=1)
     threshold: float = Field(default=12.0, gt=0)
@@ -214,7 +215,7 @@ class BeamDecoder:
         if self._native is not None and self._native[0] is vocabulary:
             return self._native[1]
         config = self.config
-        options: dict[str, Any] = {"alpha": config.alpha, "beta": config.beta, "width": config.width * 8}
+        options: dict[str, Any] = {"alpha": config.alpha, "beta": config.beta, "width": config.width * 4}
         options |= {"token_beam": config.token_beam, "threshold": config.threshold + 10.0}
         search: Any
         if config.unit == "word":

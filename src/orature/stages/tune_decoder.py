@@ -20,6 +20,7 @@ from pydantic import Field, field_validator
 from rapidfuzz.distance import Levenshtein
 
 from orature.core.errors import AudioError, ConfigError, CorpusError, ModelError
+from orature.core.files import write_json
 from orature.core.identity import digest_bytes, digest_file, digest_json
 from orature.core.types import Refusal, Utterance
 from orature.data import audio
@@ -40,15 +41,22 @@ SPELLING = "spelling.arpa.gz"
 _BATCH = 32
 _ROUNDS = 2
 _ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0)
-_BETAS = {"word": (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.5, 6.0), "character": (-0.3, 0.0, 0.2, 0.4, 0.7, 1.0, 1.4)}
+_BETAS = {
+    "word": (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.5, 6.0),
+    "character": (-0.3, 0.0, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 2.7),
+}
 _UNSEEN = (0.0, -2.0, -4.0, -7.0, -12.0)
-_START = {"word": (0.6, 1.0, -4.0), "character": (0.4, 0.4, 0.0), "none": (0.0, 0.0, 0.0)}
+_UNSEEN_SPELLED = (3.0, 1.5, 0.0, -2.0, -4.0)
+_Place = tuple[float, float, float]
+"""Alpha, beta, unseen."""
+_START = {"word": (0.6, 1.0, -4.0), "spelled": (0.2, 2.0, 0.0), "character": (0.7, 0.7, 0.0), "none": (0.0, 0.0, 0.0)}
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Weights that were tried and the error rates that they gave on dev (fractions)."""
+    """Weights that were tried with language model number `lm`, and the error rates on dev (fractions)."""
 
+    lm: int
     alpha: float
     beta: float
     unseen: float
@@ -68,7 +76,8 @@ class _Clip:
 class TuneDecoder(Stage):
     """A decoder folder for `model`: decoder.json with all that was tried, and copies of the language models.
 
-    `lm` is what `LanguageModel` made (None: only confidences are calibrated, for the best path); `spelling` a
+    `lm` is what `LanguageModel` made (None: only confidences are calibrated, for the best path); `others` are tried as
+    well, words or characters, and the best on dev is taken. `spelling` is a
     character model for words that a word model lacks; `lexicon` closes the vocabulary to the words of `lm`. At most
     `most_seconds` of dev are decoded, drawn by a hash of the ids. Where no weights beat the best path, that is written.
     """
@@ -79,6 +88,7 @@ class TuneDecoder(Stage):
     model: Ref
     corpus: Ref
     lm: Ref | None = None
+    others: tuple[Ref, ...] = ()
     spelling: Ref | None = None
     split: str = "dev"
     language: str = ""
@@ -108,14 +118,15 @@ class TuneDecoder(Stage):
         recogniser = load_ctc(ctx.path_of(self.model), device=device, language=self.language or None)
         corpus = Corpus.open(ctx.path_of(self.corpus))
         clips = self._clips(ctx, corpus, recogniser)
-        config = self._begin(ctx)
+        lms = [ref for ref in (self.lm, *self.others) if ref is not None]
+        configs = [self._begin(ctx, ref) for ref in lms]
         began = time.monotonic()
         tuner = _Tuner(recogniser, clips, self.normaliser, self.metric)
         baseline = tuner.rates(BestPath())
-        points = self._search(ctx, tuner, config) if config.kind == "beam" else []
+        points = [point for number in range(len(lms)) for point in self._search(ctx, tuner, number, configs[number])]
         best = min(points, key=tuner.rank, default=None)
         if best is not None and tuner.rank(best)[0] < (baseline[0] if self.metric == "wer" else baseline[1]):
-            config = config.model_copy(update={"alpha": best.alpha, "beta": best.beta, "unseen": best.unseen})
+            config = configs[best.lm].model_copy(update={"alpha": best.alpha, "beta": best.beta, "unseen": best.unseen})
         else:
             config = DecoderConfig()
         calibration, about = tuner.calibrate(make_decoder(config))
@@ -130,6 +141,7 @@ class TuneDecoder(Stage):
                 "metric": self.metric,
                 "normaliser": self.normaliser,
                 "best_path": {"wer": round(baseline[0], 6), "cer": round(baseline[1], 6)},
+                "language_models": [{"unit": one.unit, "digest": digest_file(Path(one.lm or ""))} for one in configs],
                 "points": [_rounded(point) for point in points],
             },
             "confidence": about,
@@ -170,11 +182,9 @@ class TuneDecoder(Stage):
             )
         return clips
 
-    def _begin(self, ctx: StageContext) -> DecoderConfig:
+    def _begin(self, ctx: StageContext, lm: Ref) -> DecoderConfig:
         """The config to begin with; language models by their whole path."""
-        if self.lm is None:
-            return DecoderConfig()
-        unit = _unit_of(ctx.path_of(self.lm))
+        unit = _unit_of(ctx.path_of(lm))
         if self.spelling is not None and (unit != "word" or _unit_of(ctx.path_of(self.spelling)) != "character"):
             raise ConfigError(
                 "spellings need a word model and a character model beside it",
@@ -182,11 +192,11 @@ class TuneDecoder(Stage):
             )
         if self.lexicon and unit != "word":
             raise ConfigError("a lexicon needs a word model", next_step="make one with: orature lm --unit word")
-        alpha, beta, unseen = _START[unit]
+        alpha, beta, unseen = _START[unit] if self.spelling is None else _START["spelled"]
         return DecoderConfig(
             kind="beam",
             unit=unit,
-            lm=str(ctx.path_of(self.lm) / LM),
+            lm=str(ctx.path_of(lm) / LM),
             spelling=None if self.spelling is None else str(ctx.path_of(self.spelling) / LM),
             lexicon=self.lexicon,
             search=self.search,
@@ -207,32 +217,54 @@ class TuneDecoder(Stage):
                 update[field] = name
         return config.model_copy(update=update)
 
-    def _search(self, ctx: StageContext, tuner: _Tuner, config: DecoderConfig) -> list[Point]:
-        """One weight after the other over its grid from the best so far, until a round changes nothing."""
-        decoder = BeamDecoder(config)
-        tried: dict[tuple[float, float, float], Point] = {}
-        grids: list[tuple[float, ...]] = [self.alphas or _ALPHAS, self.betas or _BETAS[config.unit]]
-        open_words = config.unit == "word" and not config.lexicon
-        grids.append(_UNSEEN if open_words else (config.unseen,))
-        with ctx.progress("tune: weights", unit="settings") as bar:
+    def _search(self, ctx: StageContext, tuner: _Tuner, number: int, config: DecoderConfig) -> list[Point]:
+        """One weight after the other over its grid from the best so far, until a round changes nothing.
 
-            def at(place: tuple[float, float, float]) -> Point:
+        What an interrupted run tried is kept.
+        """
+        decoder = BeamDecoder(config)
+        kept = ctx.state / f"tried-{number}.json"
+        tried: dict[_Place, Point] = {}
+        if kept.is_file():
+            points = [Point(**row) for row in json.loads(kept.read_text(encoding="utf-8"))]
+            tried = {(point.alpha, point.beta, point.unseen): point for point in points}
+        used: dict[_Place, Point] = {}
+        with ctx.progress(f"tune: weights of {config.unit} model", unit="settings") as bar:
+
+            def at(place: _Place) -> Point:
                 if place not in tried:
-                    wer, cer = tuner.rates(decoder.with_weights(*place))
-                    tried[place] = Point(*place, wer, cer)
+                    tried[place] = Point(number, *place, *tuner.rates(decoder.with_weights(*place)))
+                    write_json(kept, [asdict(point) for point in tried.values()])
                     bar.advance(1, note=f"best {min(map(tuner.rank, tried.values()))[0]:.4f}")
+                used[place] = tried[place]
                 return tried[place]
 
-            here = (config.alpha, config.beta, config.unseen)
+            here: _Place = (config.alpha, config.beta, config.unseen)
             for _ in range(_ROUNDS):
                 before = here
-                for axis, grid in enumerate(grids):
-                    line = [(*here[:axis], value, *here[axis + 1 :]) for value in grid]
-                    found = min((at(place) for place in [here, *line]), key=tuner.rank)  # type: ignore[arg-type]
+                for axis, grid in enumerate(self._grids(config)):
+                    found = min((at(place) for place in [here, *_line(here, axis, grid)]), key=tuner.rank)
                     here = (found.alpha, found.beta, found.unseen)
                 if here == before:
                     break
-        return list(tried.values())
+        return list(used.values())
+
+    def _grids(self, config: DecoderConfig) -> list[tuple[float, ...]]:
+        unseen = _UNSEEN if config.spelling is None else _UNSEEN_SPELLED
+        open_words = config.unit == "word" and not config.lexicon
+        return [
+            self.alphas or _ALPHAS,
+            self.betas or _BETAS[config.unit],
+            unseen if open_words else (config.unseen,),
+        ]
+
+
+def _line(here: _Place, axis: int, grid: tuple[float, ...]) -> list[_Place]:
+    """`here` with its weight number `axis` replaced by each of `grid`."""
+    alpha, beta, unseen = here
+    if axis == 0:
+        return [(value, beta, unseen) for value in grid]
+    return [(alpha, value, unseen) for value in grid] if axis == 1 else [(alpha, beta, value) for value in grid]
 
 
 class _Tuner:
