@@ -139,6 +139,8 @@ def _together(job: Job, spread: Spread, place: Place) -> Ended | float:
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(spread.processes, multiprocessing.get_context("spawn"), initializer=follow_parent)
     finished = False
+    # Parameters that one update happens not to use are no news to the user.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         with interrupts_held():
             futures = [pool.submit(_work, rank, store.port, job, spread, place) for rank in range(spread.processes)]

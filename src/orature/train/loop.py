@@ -283,6 +283,7 @@ class Trainer:
         self.watcher.evaluated(row)
         check_collapse(report, progressed, config)
         self._save()
+        memory.release()
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return checkpoint.weights_of(self.learner.module, self.names)
