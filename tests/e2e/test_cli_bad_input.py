@@ -19,8 +19,7 @@ from tiny import LATIN, corpus_of, model_in
 from typer.testing import CliRunner, Result
 
 from orature.cli.main import build
-from orature.data.corpus import Corpus
-from orature.stages.train import Train
+from orature.stages import train as train_stage
 from tests.integration.tones import make_corpus
 from tests.ratchets.surface import commands
 
@@ -70,7 +69,7 @@ CASES = [
     (2, "up plain --to out --set updates=0", "greater than or equal to 1"),
     (2, "up plain --to out --set updates=[", "cannot be read"),
     (2, "up plain --to out --set updates=1 --set updates.x=1", "leave one of the two out"),
-    (2, "up plain --to out --set size=huge", "'micro', 'tiny'"),
+    (2, "up plain --to out --set size=huge", "no size 'huge'.*micro, tiny"),
     (2, "up plain --to out --device warp", "no device 'warp'"),
     (2, "up plain --to out --seed x", "--seed"),
     (2, "up plain --to note.txt", "is a file"),
@@ -88,6 +87,25 @@ CASES = [
     (2, "up --config deep.yaml", "did you mean 'updates'"),
     (2, "up --config split.yaml", "did you mean 'strategy'"),
     (2, "up --config lang.yaml", "not a language tag"),
+    (2, "up plain --to out --start nothing", "no such model folder"),
+    (2, "up plain --to out --start some/model", "nothing is downloaded without permission"),
+    (2, "up plain --to out --start strange_model", "not known"),
+    (2, "up plain --to out --guard nothing", "no corpus.json"),
+    (2, "up plain --to out --rehearse empty", "no corpus.json"),
+    (2, "up plain --to out --text nothing.txt", "no such text file"),
+    (2, "train corpus --to out --start nothing", "no such model folder"),
+    (2, "train corpus corpus --to out", "name"),
+    (2, "average model model --to note.txt/x", "is a file"),
+    (2, "average model nothing --to out", "no such model folder"),
+    (2, "lm --to out", "no text"),
+    (2, "lm nothing.txt --to out", "no such text file"),
+    (2, "lm corpus/0.flac --unit syllable --to out", "no unit 'syllable'"),
+    (2, "tune nothing corpus --to out", "no such model folder"),
+    (2, "tune model corpus --to out --metric ser", "wer or cer"),
+    (2, "tune model corpus --to out --lm nothing", "nothing"),
+    (2, "run", "recipe"),
+    (2, "run multilinguall corpus", "multilingual"),
+    (2, "run multilingual nothing --to out", "no such file or folder"),
     (2, "demo --corpus nothing --to out", "no such file or folder"),
     (2, "demo --corpus cut.tar.gz --to out", "cut off or damaged"),
     (2, "demo --to note.txt", "is a file"),
@@ -117,8 +135,8 @@ CASES = [
     (2, "train corpus --to note.txt/x", "is a file"),
     (1, "train corpus --to model", "not Orature's"),
     (2, "train corpus --to out --device warp", "no device"),
-    (2, "evaluate nothing corpus", "no readable config.json"),
-    (2, "evaluate other_model corpus", "'wav2vec2' cannot be loaded"),
+    (2, "evaluate nothing corpus", "no such model folder"),
+    (2, "evaluate other_model corpus", "no output layer"),
     (2, "evaluate cut_weights corpus", "weights cannot be read"),
     (2, "evaluate model nothing", "no corpus.json"),
     (2, "evaluate model corpus --split final", "no split 'final'"),
@@ -129,7 +147,7 @@ CASES = [
     (2, "compare nothing empty", "no such report folder"),
     (2, "compare empty empty", "no score.json"),
     (2, "compare scores other_scores", "different test sets"),
-    (2, "transcribe nothing corpus/0.flac", "no readable config.json"),
+    (2, "transcribe nothing corpus/0.flac", "no such model folder"),
     (2, "transcribe broken_config corpus/0.flac", "no readable config.json"),
     (2, "transcribe list_config corpus/0.flac", "no names with values"),
     (2, "transcribe odd_config corpus/0.flac", "vocabulary"),
@@ -217,6 +235,7 @@ def _models(root: Path) -> None:
         "list_config": ("config.json", "[1]"),
         "odd_config": ("config.json", json.dumps({**config, "vocabulary": "many"})),
         "other_model": ("config.json", '{"model_type": "wav2vec2"}'),
+        "strange_model": ("config.json", '{"model_type": "telepathy"}'),
         "other_weights": ("config.json", json.dumps({**config, "width": 48})),
         "no_weights": ("model.safetensors", None),
         "cut_weights": ("model.safetensors", weights[: len(weights) // 2]),
@@ -249,13 +268,13 @@ def run(line: str, folder: Path, stdin: bytes = b"") -> Result:
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bad options must be seen before training begins: its first line reads the corpus, its second may not come."""
-    real = Train._material
+    real = train_stage.gather
 
-    def only_read(self: Train, corpus: Corpus) -> object:
-        real(self, corpus)
+    def only_read(*corpora: object) -> object:
+        real(*corpora)  # type: ignore[arg-type]
         raise AssertionError("training began")
 
-    monkeypatch.setattr(Train, "_material", only_read)
+    monkeypatch.setattr(train_stage, "gather", only_read)
 
 
 @pytest.mark.parametrize("flag", ["", " --json"])

@@ -82,6 +82,26 @@ def test_rehearsal_takes_its_share_and_its_dev_stands_guard(place: Path, tmp_pat
     assert report_of(tmp_path / "out")["guards"][0]["corpus"] == "old_corpus"
 
 
+def test_rehearsal_that_repeats_a_test_sentence_is_rejected_and_counted(place: Path, tmp_path: Path) -> None:
+    """An old corpus whose train split holds what the new one is tested on."""
+    import orature
+
+    new = make_corpus(tmp_path / "new", train=18, seed=5)
+    texts = [line.split("\t")[1] for line in (new / "manifest.tsv").read_text("utf-8").splitlines() if "test" in line]
+    old = make_corpus(tmp_path / "old", train=12, seed=9)
+    lines = (old / "manifest.tsv").read_text("utf-8").splitlines()
+    lines[1] = lines[1].replace(lines[1].split("\t")[1], f"{texts[0]} {texts[1]}", 1)
+    (old / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    shared = (new / "manifest.tsv").read_text("utf-8").replace(texts[0], f"{texts[0]} {texts[1]}", 1)
+    (new / "manifest.tsv").write_text(shared, encoding="utf-8")
+    orature.ingest(old, tmp_path / "old_corpus", store=tmp_path / "store")
+    options = {**TUNE, "head": "extend"}
+    start, rehearse = place / "first" / "model", [tmp_path / "old_corpus"]
+    up(new, tmp_path / "out", train=options, start=start, rehearse=rehearse, resources=ONE)
+    rejects = (tmp_path / "out" / "model" / "rejects.jsonl").read_text("utf-8")
+    assert rejects.count('"embargo-sentence"') == 1
+
+
 def test_a_start_that_cannot_read_is_said_to_have_no_zero_shot_score(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,8 @@ def override(config: M, values: Mapping[str, Any], where: str = "") -> M:
         current = getattr(config, name)
         if isinstance(current, BaseModel) and isinstance(value, Mapping):
             done[name] = override(current, value, f"{here}.")
+        elif isinstance(current, dict) and isinstance(value, Mapping):
+            done[name] = {**current, **value}
         else:
             done[name] = value
     try:

@@ -22,6 +22,7 @@ from orature.engines.hub import model_folder
 from orature.flow import Ref, Resources, Run
 from orature.recipes.settings import override
 from orature.stages.inputs import corpus_ref, model_ref
+from orature.stages.language_model import text_ref
 from orature.stages.pool import Pool
 from orature.stages.split import MakeSplits
 from orature.stages.train import Train
@@ -62,6 +63,12 @@ class UpOptions:
             raise ConfigError(f"there is no scale {self.scale!r}", next_step="choose smoke, dev or full")
         override(MakeSplits(corpus=_ANY), self.split, "split.")
         override(TrainConfig(), self.train, "train.")
+        if self.start is not None:
+            family_of(model_folder(self.start, language=self.language))
+        for folder in (*self.rehearse, *self.guards):
+            Corpus.open(Path(folder))
+        for text in self.texts:
+            text_ref(Path(text))
 
 
 def split_stage(corpus: Ref, options: UpOptions) -> MakeSplits:

@@ -18,7 +18,7 @@ from orature.core.types import Reject, Utterance
 from orature.data.corpus import Corpus
 from orature.engines.vocabulary import Vocabulary
 from orature.text.alphabet import TextPolicy
-from orature.text.leaks import EmbargoIndex, refuse_breach
+from orature.text.leaks import EmbargoIndex, refuse_breach, screen
 from orature.train.config import TrainConfig
 from orature.train.examples import examples_of, policy_of, texts_of
 from orature.train.loader import Example
@@ -38,10 +38,12 @@ class Material:
     languages: list[str]
     licences: list[str]
     hours: float
+    rejects: list[Reject]
+    """Rehearsal rows that breach the embargo."""
 
     @property
     def total(self) -> int:
-        return len(self.train) + len(self.old_train)
+        return len(self.train) + len(self.old_train) + len(self.rejects)
 
     def examples(self, vocabulary: Vocabulary) -> tuple[list[Example], list[Example], list[Reject]]:
         """Examples of train and dev, and why rows of train were left out."""
@@ -49,7 +51,7 @@ class Material:
         old, more = examples_of(self.old_train, self.policy, vocabulary, role="rehearsal")
         dev, _ = examples_of(self.dev, self.policy, vocabulary)
         old_dev, _ = examples_of(self.old_dev, self.policy, vocabulary, role="rehearsal")
-        return [*train, *old], [*dev, *old_dev], [*rejects, *more]
+        return [*train, *old], [*dev, *old_dev], [*rejects, *more, *self.rejects]
 
     def start_name(self, start: str | None) -> str:
         """The name of the starting model: by its own facts, else its folder's."""
@@ -65,14 +67,17 @@ class Material:
 def gather(corpus: Corpus, rehearsal: Sequence[Corpus], guards: Sequence[Corpus], config: TrainConfig) -> Material:
     """Rows and texts (of `guards` dev alone).
 
-    CorpusError where a split is missing, LeakFound where training rows breach the embargo.
+    CorpusError where a split is missing, LeakFound where training rows breach the embargo; rehearsal rows that do are
+    rejected with their reason.
     """
     train, dev = _rows(corpus)
     old: list[tuple[list[Utterance], list[Utterance]]] = [_rows(one) for one in rehearsal]
     old_train = [row for rows, _ in old for row in rows] if config.mix.rehearsal_share > 0 else []
     old_dev = [row for _, rows in old for row in rows] + [row for one in guards for row in one.split("dev")]
     tests = [row for one in (corpus, *rehearsal, *guards) for row in one.split("test")]
-    refuse_breach([*train, *old_train], EmbargoIndex.of([*dev, *old_dev], tests), where=str(corpus.root))
+    index = EmbargoIndex.of([*dev, *old_dev], tests)
+    refuse_breach(train, index, where=str(corpus.root))
+    old_train, rejects = screen(old_train, index)
     targets = sorted({row.language for row in train})
     policy = policy_of(config, targets[0] if len(targets) == 1 else "und")
     rows = [*train, *old_train]
@@ -87,6 +92,7 @@ def gather(corpus: Corpus, rehearsal: Sequence[Corpus], guards: Sequence[Corpus]
         languages=sorted({row.language for row in rows}),
         licences=sorted({row.licence for row in rows if row.licence}),
         hours=sum(row.audio.duration_s for row in train) / 3600,
+        rejects=rejects,
     )
 
 

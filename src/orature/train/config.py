@@ -7,11 +7,13 @@ Example::
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
+from orature.engines.conformer import ConformerConfig
 from orature.engines.features import Normalisation
+from orature.engines.transformer_ctc import TransformerConfig
 from orature.train.augment_config import AugmentConfig
 from orature.train.mixing import MixConfig
 
@@ -20,6 +22,13 @@ __all__ = ["AugmentConfig", "MixConfig", "Scale", "TrainConfig"]
 Scale = Literal["smoke", "dev", "full"]
 _SHORT_S = 1.5
 _FEW_SPEAKERS = 10
+
+
+def sizes_of(network: str) -> tuple[str, ...]:
+    """The sizes in which a network can be made from nothing."""
+    if network == "conformer":
+        return ConformerConfig.sizes()
+    return TransformerConfig.sizes() if network == "transformer" else ("tiny", "small")
 
 
 class TrainConfig(BaseModel, frozen=True, extra="forbid"):
@@ -84,6 +93,13 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     """The guard before a long run from nothing: can the model learn this many clips by heart? 0 leaves it out."""
     augment: AugmentConfig = AugmentConfig()
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _a_known_size(self) -> Self:
+        known = sizes_of(self.network)
+        if self.size not in known:
+            raise ValueError(f"there is no size {self.size!r} of the {self.network}; choose one of {', '.join(known)}")
+        return self
 
     @classmethod
     def for_scale(cls, scale: Scale, *, hours: float, mean_s: float = 5.0, speakers: int = 100) -> TrainConfig:

@@ -109,7 +109,6 @@ class Job:
         if config.network == "speech2text":
             from orature.engines.speech2text import fresh
 
-            _known(config.size, ("tiny", "small"))
             writer, pieces = fresh(list(self.texts), cast(Any, config.size), seed=config.seed)
             return families()[_FROM_NOTHING[config.network]], writer, pieces
         characters = Characters.of(self.texts)
@@ -118,9 +117,7 @@ class Job:
         if config.network == "transformer":
             from orature.engines.transformer_ctc import TransformerConfig, TransformerCtc
 
-            _known(config.size, TransformerConfig.sizes())
             return family, TransformerCtc(TransformerConfig.of_size(cast(Any, config.size), **fields)), characters
-        _known(config.size, ConformerConfig.sizes())
         fields |= {"subsampling": self.subsampling, "normalisation": config.normalisation}
         return family, ConformerCtc(ConformerConfig.of_size(cast(Any, config.size), **fields)), characters
 
@@ -170,8 +167,3 @@ class Job:
 
     def freezing(self, made: Made) -> Freezing:
         return Freezing.of(made.network, made.learner.module, self.config)
-
-
-def _known(size: str, sizes: tuple[str, ...]) -> None:
-    if size not in sizes:
-        raise ConfigError(f"there is no size {size!r} of this network", next_step=f"choose one of {', '.join(sizes)}")
