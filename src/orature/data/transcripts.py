@@ -84,9 +84,14 @@ def write(path: Path, transcript: Transcript, kind: str) -> None:
 
 
 def as_dict(transcript: Transcript) -> dict[str, object]:
-    """The JSON form: text, words with times and confidence, and segments as the captions have them."""
+    """The JSON form: text, words with times and confidence, segments as the captions have them, n-best if asked for."""
     heard = transcript.hypothesis
     words = words_of(transcript)
+    more: dict[str, object] = {}
+    if heard.confidence is not None:
+        more["confidence"] = round(heard.confidence, 4)
+    if heard.alternatives:
+        more["alternatives"] = [{"text": one.text, "score": round(one.score, 4)} for one in heard.alternatives]
     return {
         "file": transcript.name,
         "model": transcript.model,
@@ -107,6 +112,7 @@ def as_dict(transcript: Transcript) -> dict[str, object]:
             {"start_s": cap.start_ms / 1000, "end_s": cap.end_ms / 1000, "text": _fold(cap.text)}
             for cap in captions(words)
         ],
+        **more,
     }
 
 

@@ -23,8 +23,9 @@ from orature.stages.tune_decoder import TuneDecoder
 
 
 def fuse(run: Run, model: Ref, splits: Ref, texts: Sequence[Path], *, language: str, on: Resources) -> Ref | None:
-    """A decoder tuned on dev, with a word model of `texts` and the train transcripts (dev and test stay out).
+    """A decoder tuned on dev with language models of `texts` and the train transcripts (dev and test stay out).
 
+    A word model and a character model are made; the better one on dev is taken, or the best path where neither helps.
     None, said aloud, where the family gives no CTC probabilities.
     """
     folder = run.path_of(model)
@@ -32,9 +33,12 @@ def fuse(run: Run, model: Ref, splits: Ref, texts: Sequence[Path], *, language: 
     if family.kind != "ctc":
         say(f"language model: {family.name} models are decoded without one; the text is not used")
         return None
-    stage = language_model_stage(list(texts), policy=policy_of_model(folder)).model_copy(update={"corpus": splits})
-    words = run.do(stage, on=on)
-    return run.do(TuneDecoder(model=model, corpus=splits, lm=words, language=language), on=on)
+    policy = policy_of_model(folder)
+    made = []
+    for unit in ("word", "character"):
+        stage = language_model_stage(list(texts), policy=policy, unit=unit).model_copy(update={"corpus": splits})
+        made.append(run.do(stage, on=on))
+    return run.do(TuneDecoder(model=model, corpus=splits, lm=made[0], others=(made[1],), language=language), on=on)
 
 
 def gain(run: Run, *, before: Ref, after: Ref) -> dict[str, Any]:

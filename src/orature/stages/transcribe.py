@@ -119,7 +119,7 @@ def record_of(row: Utterance, outcome: Hypothesis | Refusal) -> dict[str, Any]:
     """One line of `hypotheses.jsonl`."""
     heard = outcome if isinstance(outcome, Hypothesis) else Hypothesis(text="")
     refusal = {"reason": outcome.reason, "detail": outcome.detail} if isinstance(outcome, Refusal) else None
-    return {
+    record: dict[str, Any] = {
         "id": row.id,
         "reference": row.text or "",
         "hypothesis": heard.text,
@@ -134,3 +134,8 @@ def record_of(row: Utterance, outcome: Hypothesis | Refusal) -> dict[str, Any]:
         "audio": {"path": row.audio.path, "start_s": row.audio.start_s, "duration_s": row.audio.duration_s},
         "refusal": refusal,
     }
+    if heard.confidence is not None:
+        record["confidence"] = round(heard.confidence, 4)
+    if heard.alternatives:
+        record["alternatives"] = [{"text": a.text, "score": round(a.score, 4)} for a in heard.alternatives]
+    return record
