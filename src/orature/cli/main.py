@@ -16,12 +16,12 @@ import typer
 from typer.core import TyperGroup
 
 from orature import __version__
-from orature.cli import average, check, demo, doctor, evaluate, ingest, lm, run, spine, train, transcribe
+from orature.cli import average, check, demo, doctor, evaluate, export, ingest, lm, run, spine, train, transcribe
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-MAIN_PATH = (
-    "up demo ingest check split train average run lm tune evaluate compare transcribe report runs why store doctor"
-)
+_MAKE = "up demo ingest check split train average run lm tune"
+_USE = "evaluate compare transcribe export report runs why store doctor"
+MAIN_PATH = f"{_MAKE} {_USE}"
 
 
 class InOrder(TyperGroup):
@@ -63,7 +63,7 @@ def build() -> typer.Typer:
     ) -> None:
         """From minutes to hours of transcribed speech to a measured, usable speech recogniser."""
 
-    for group in (train, demo, ingest, check, evaluate, lm, transcribe, spine, doctor, average, run):
+    for group in (train, demo, ingest, check, evaluate, lm, transcribe, spine, doctor, average, export, run):
         group.register(app)
     return app
 

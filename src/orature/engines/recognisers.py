@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, cast
 
 from orature.core.errors import ModelError
 from orature.core.identity import digest_file
+from orature.engines.backends import is_exported, open_exported
 from orature.engines.ctc_recogniser import CtcRecogniser, Decoder
 from orature.engines.families import Family, family_of
 from orature.engines.hub import model_folder
 from orature.engines.native_folder import WHOLE_FOLDER, write_json
 from orature.engines.protocol import Recogniser
-from orature.engines.torch_fast import quicken
+from orature.engines.torch_fast import Precision, quicken
 from orature.engines.vocabulary import Files
 
 if TYPE_CHECKING:
@@ -30,25 +31,33 @@ FACTS = "orature.json"
 
 
 def load_recogniser(
-    source: str | Path, *, device: str = "cpu", language: str | None = None, decoder: Decoder | None = None
+    source: str | Path,
+    *,
+    device: str = "cpu",
+    language: str | None = None,
+    decoder: Decoder | None = None,
+    precision: Precision = "fp32",
 ) -> Recogniser:
-    """The recogniser of a model folder; ModelError names the file at fault.
+    """The recogniser of a model folder, an exported one too; ModelError names the file at fault.
 
-    `language` chooses an adapter or a language token where the family has them; `decoder` is for CTC families.
+    `language` chooses an adapter or a language token where the family has them; `decoder` is for CTC families, and so
+    is `precision` "bf16": matrix products in bfloat16.
     """
     folder = model_folder(source, language=language)
     family = family_of(folder)
+    if is_exported(folder):
+        return open_exported(folder, facts_of(folder, family), device=device, language=language, decoder=decoder)
     module = family.module()
     if family.kind == "recogniser":
         return cast(Recogniser, module.recogniser(folder, device=device, language=language))
     network, vocabulary = module.load(folder, language=language)
-    quicken(network)
+    quicken(network, precision=precision)
     facts = facts_of(folder, family)
     if family.kind == "seq2seq":
         from orature.engines.seq2seq_recogniser import Seq2SeqRecogniser
 
         return cast(Recogniser, Seq2SeqRecogniser(network, vocabulary, facts, device))
-    return CtcRecogniser(network, vocabulary, facts, device, decoder)
+    return CtcRecogniser(network, vocabulary, facts, device, decoder, precision=precision)
 
 
 def load_ctc(source: str | Path, *, device: str = "cpu", language: str | None = None) -> CtcRecogniser:
@@ -61,6 +70,8 @@ def load_ctc(source: str | Path, *, device: str = "cpu", language: str | None = 
             where=str(folder),
             next_step="name a CTC model (wav2vec 2.0, XLS-R, MMS, w2v-BERT, Parakeet CTC, or one of Orature's own)",
         )
+    if is_exported(folder):
+        return cast(CtcRecogniser, open_exported(folder, facts_of(folder, family), device=device, language=language))
     network, vocabulary = family.module().load(folder, language=language)
     quicken(network)
     return CtcRecogniser(network, vocabulary, facts_of(folder, family), device)

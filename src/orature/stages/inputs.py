@@ -16,7 +16,7 @@ from orature.engines.families import family_of
 from orature.engines.hub import model_folder
 from orature.flow import Ref
 
-_LEFT_OUT = ("README.md", "train_log.jsonl", "rejects.jsonl", "training.json", "artefact.json")
+_LEFT_OUT = ("README.md", "train_log.jsonl", "rejects.jsonl", "training.json", "artefact.json", "parity.json")
 """What says nothing about what a model computes."""
 
 
