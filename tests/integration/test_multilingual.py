@@ -16,6 +16,7 @@ from orature.engines.characters import Characters
 from orature.flow import Resources, Store
 from orature.recipes.multilingual import plan, run, sources_of
 from orature.recipes.registry import Outcome, Request, recipe_of
+from orature.testing.checkpoints import make_checkpoint
 from tests.integration.two_languages import make_language
 
 ONE = Resources(threads=1, device="cpu", progress=False)
@@ -176,3 +177,14 @@ def test_the_pool_kept_every_row(root: Path, done: Outcome) -> None:
     assert pool.rows is not None and pool.rows.total == len(corpus) == 64  # one-word sentences are exempt
     assert all(Path(row.audio.path).is_file() for row in corpus)
     assert not corpus.verify()
+
+
+def test_all_models_start_from_the_same_checkpoint(root: Path, tmp_path: Path) -> None:
+    start = make_checkpoint(tmp_path / "start", "xls-r", head=False)
+    settings = {**TINY, "start": str(start), "accumulate": 1, "average": 1}
+    run(request(root, to="started", settings=settings))
+    store = Store(root / "started" / ".orature")
+    infos = map(store.info, store.keys())
+    made = [json.loads((store.folder(one.key) / "training.json").read_text()) for one in infos if one.stage == "train"]
+    assert len(made) == 3 and {one["start"]["name"] for one in made} == {"start"}
+    assert {one["family"] for one in made} == {"wav2vec2"}

@@ -31,9 +31,10 @@ from orature.core.progress import clock, say
 from orature.data.corpus import Corpus
 from orature.evaluate.languages import worse_languages
 from orature.flow import Ref, Run, Stage, open_store
+from orature.recipes.estimate import cost
 from orature.recipes.registry import Outcome, Request
 from orature.recipes.settings import nearest, override
-from orature.recipes.training import UpOptions, cost, split_stage, train_stage
+from orature.recipes.training import UpOptions, split_stage, train_stage
 from orature.stages.evaluate import Circumstances, Evaluate, Extras, lineage_rows, publish_results
 from orature.stages.ingest import Ingest, ingest_stage
 from orature.stages.languages import Baseline, CompareLanguages, train_hours
@@ -71,6 +72,8 @@ class MultilingualConfig(BaseModel, frozen=True, extra="forbid"):
 
     with_lid: Literal["both"] | bool = True
     baselines: bool = True
+    start: str | None = None
+    """Model folder (or allowed hub id) that the common model and those for each language alone start from."""
     format: str = "auto"
     split: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
@@ -191,7 +194,12 @@ def sources_of(request: Request) -> list[_Source]:
 
 def _options(request: Request, settings: MultilingualConfig) -> UpOptions:
     return UpOptions(
-        format=settings.format, scale=request.scale, seed=request.seed, split=settings.split, train=settings.train
+        format=settings.format,
+        scale=request.scale,
+        seed=request.seed,
+        split=settings.split,
+        train=settings.train,
+        start=settings.start,
     )
 
 
@@ -265,7 +273,9 @@ def _alone(job: Run, request: Request, together: Train, language: str) -> _Syste
         say(f"{language}: no rows in {', '.join(missing)}, so no model of this language alone")
         return None
     config = together.config.model_copy(update={"lid_weight": 0.0, "select": "cer"})
-    stage = Train(corpus=own, config=config, model_name=f"{language}-{config.size}")
+    stage = Train(
+        corpus=own, config=config, start=together.start, language=language, model_name=f"{language}-{config.size}"
+    )
     return _system(job, request, stage, language)
 
 
