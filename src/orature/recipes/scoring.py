@@ -69,7 +69,11 @@ def zero_shot(run: Run, stage: Train, splits: Ref, corpus_name: str, on: Resourc
     if stage.start is None:
         say("zero-shot: no starting model was given, so there is nothing to score before training")
         return None
-    if not can_read(Path(stage.start.path), stage.language or None):
+    language = stage.language
+    if language and not can_read(stage.start.path, language) and can_read(stage.start.path):
+        say(f"zero-shot: the starting model does not know {language!r}; it is scored with the language it takes it for")
+        language = ""
+    if not can_read(stage.start.path, language or None):
         say("zero-shot: the starting model has no output layer for text yet, so there is nothing to score")
         return None
     name = f"{Path(stage.start.path).name} (zero-shot)"
@@ -80,7 +84,7 @@ def zero_shot(run: Run, stage: Train, splits: Ref, corpus_name: str, on: Resourc
         split="test",
         name=name,
         corpus_name=corpus_name,
-        language=stage.language,
+        language=language,
         on=on,
     )
     found = score_of(run, scored)
