@@ -13,16 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from orature.core.errors import ModelError
 from orature.core.types import RATE_HZ
 from orature.engines.characters import Characters
 from orature.engines.conformer import ConformerConfig, ConformerCtc
-from orature.engines.families import Start, read_config
+from orature.engines.families import Start
 from orature.engines.native_folder import (
-    WHOLE_FOLDER,
     check_head,
+    config_in,
     load_weights,
     taken_up,
     write_json,
@@ -35,7 +33,7 @@ KIND = "ctc"
 
 def load(folder: Path, *, language: str | None = None) -> tuple[ConformerCtc, Characters]:
     """The network and its characters; ModelError names the file at fault. One model, one vocabulary: any `language`."""
-    config = config_of(folder)
+    config = config_in(folder, ConformerConfig)
     network = ConformerCtc(config)
     load_weights(network, folder)
     characters = Characters.load(folder / "vocab.json")
@@ -79,18 +77,3 @@ def files(network: ConformerCtc, vocabulary: CtcVocabulary) -> Files:
         "preprocessor_config.json": write_json(extractor),
         **vocabulary.files(),
     }
-
-
-def config_of(folder: Path) -> ConformerConfig:
-    """`config.json` of a folder of this family; ModelError says what is wrong with it."""
-    raw = read_config(folder)
-    raw.pop("architectures", None)
-    try:
-        return ConformerConfig(**raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ModelError(
-            f"config.json does not describe a model: {'.'.join(map(str, first['loc']))}: {first['msg']}",
-            where=str(folder / "config.json"),
-            next_step=WHOLE_FOLDER,
-        ) from error

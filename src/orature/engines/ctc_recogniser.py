@@ -23,7 +23,7 @@ from torch import Tensor
 from orature.core.types import RATE_HZ, Card, Hypothesis, Refusal
 from orature.engines.ctc_decode import Floats, decode, decode_path
 from orature.engines.network import CtcNetwork
-from orature.engines.protocol import Samples
+from orature.engines.protocol import Samples, card_of, trouble_of
 from orature.engines.torch_fast import Precision, cast_products
 from orature.engines.vocabulary import CtcVocabulary
 
@@ -75,15 +75,7 @@ class CtcRecogniser:
 
     @property
     def card(self) -> Card:
-        languages = tuple(filter(None, self.facts.get("languages", "").split(",")))
-        return Card(
-            name=self.facts.get("name", "unnamed"),
-            family=self.facts.get("family", "ctc"),
-            languages=languages,
-            licence=self.facts.get("licence", "unknown"),
-            revision=self.facts.get("revision", ""),
-            deterministic=True,
-        )
+        return card_of(self.facts, family="ctc")
 
     def transcribe(self, recordings: Sequence[Samples]) -> list[Hypothesis | Refusal]:
         """One outcome a recording, in order; batches of like length, long recordings by windows."""
@@ -113,7 +105,7 @@ class CtcRecogniser:
         pieces: list[tuple[int, Samples, int, int]] = []  # recording, window, steps to drop at its start, steps kept
         results: list[Refusal | list[npt.NDArray[Any]]] = []
         for number, samples in enumerate(recordings):
-            trouble = _trouble(samples)
+            trouble = trouble_of(samples)
             if trouble is not None:
                 results.append(trouble)
                 continue
@@ -170,16 +162,6 @@ class CtcRecogniser:
         with cast_products(self.device, self.precision):
             logits_BTV, steps_B = self.network(samples_BS.to(self.device), lengths_B.to(self.device))
         return logits_BTV.float().log_softmax(dim=-1), steps_B
-
-
-def _trouble(samples: Samples) -> Refusal | None:
-    if samples.ndim != 1:
-        return Refusal("audio-shape", f"expected mono samples of shape (samples,), got shape {samples.shape}")
-    if samples.size == 0:
-        return Refusal("audio-empty", "the recording holds no samples")
-    if not bool(np.isfinite(samples).all()):
-        return Refusal("audio-nan", "the recording holds samples that are not numbers")
-    return None
 
 
 def _batches(order: list[int], pieces: list[tuple[int, Samples, int, int]], most_s: float) -> Iterator[list[int]]:

@@ -10,21 +10,44 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from orature.core.errors import ModelError
 from orature.engines.characters import Characters
-from orature.engines.families import Start
+from orature.engines.families import Start, read_config
 from orature.engines.network import CtcNetwork
 
+C = TypeVar("C", bound=BaseModel)
 WHOLE_FOLDER = "copy the whole model folder again, or make it anew with `orature train`"
+
+
+def config_in(folder: Path, kind: type[C]) -> C:
+    """`config.json` of a folder as `kind`; ModelError says what is wrong with it."""
+    raw = read_config(folder)
+    raw.pop("architectures", None)
+    return checked(kind, raw, folder)
+
+
+def checked(kind: type[C], raw: Mapping[str, object], folder: Path) -> C:
+    """`raw` as `kind`; ModelError names the field at fault."""
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelError(
+            f"config.json does not describe a model: {place + ': ' if place else ''}{first['msg']}",
+            where=str(folder / "config.json"),
+            next_step=WHOLE_FOLDER,
+        ) from error
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:

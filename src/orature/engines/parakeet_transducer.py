@@ -30,9 +30,9 @@ from orature.core.types import RATE_HZ, Card, Hypothesis, Refusal, Word
 from orature.engines.families import Kind, Start
 from orature.engines.hf_folder import config_of, extractor_of, load_model
 from orature.engines.parakeet_ctc import ParakeetFeatures
-from orature.engines.protocol import Recogniser, Samples
+from orature.engines.protocol import Recogniser, Samples, card_of, trouble_of
 from orature.engines.seq2seq_folder import fast_tokenizer, need_files
-from orature.engines.seq2seq_recogniser import cut_at_quiet, trouble_of
+from orature.engines.seq2seq_recogniser import cut_at_quiet
 
 KIND: Kind = "recogniser"
 WINDOW_S = 60.0
@@ -64,15 +64,7 @@ class ParakeetTransducer:
 
     @property
     def card(self) -> Card:
-        languages = tuple(filter(None, self.facts.get("languages", "").split(",")))
-        return Card(
-            name=self.facts.get("name", "unnamed"),
-            family=self.facts.get("family", "parakeet"),
-            languages=languages,
-            licence=self.facts.get("licence", "unknown"),
-            revision=self.facts.get("revision", ""),
-            deterministic=True,
-        )
+        return card_of(self.facts, family="parakeet")
 
     def transcribe(self, recordings: Sequence[Samples]) -> list[Hypothesis | Refusal]:
         """One outcome a recording, in order; what is longer than a minute is cut at its quietest points."""

@@ -9,7 +9,7 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -33,3 +33,26 @@ class Recogniser(Protocol):
     def transcribe(self, recordings: Sequence[Samples]) -> list[Hypothesis | Refusal]:
         """One outcome a recording, in order; trouble with one recording is its `Refusal`, never an exception."""
         ...
+
+
+def card_of(facts: Mapping[str, str], *, family: str, languages: tuple[str, ...] = ()) -> Card:
+    """The card from the facts of a model folder; `family` and `languages` stand in where the facts name none."""
+    return Card(
+        name=facts.get("name", "unnamed"),
+        family=facts.get("family", family),
+        languages=tuple(filter(None, facts.get("languages", "").split(","))) or languages,
+        licence=facts.get("licence", "unknown"),
+        revision=facts.get("revision", ""),
+        deterministic=True,
+    )
+
+
+def trouble_of(samples: Samples) -> Refusal | None:
+    """Why `samples` are no recording, if they are not."""
+    if samples.ndim != 1:
+        return Refusal("audio-shape", f"expected mono samples of shape (samples,), got shape {samples.shape}")
+    if samples.size == 0:
+        return Refusal("audio-empty", "the recording holds no samples")
+    if not bool(np.isfinite(samples).all()):
+        return Refusal("audio-nan", "the recording holds samples that are not numbers")
+    return None

@@ -26,9 +26,9 @@ from orature.core.types import RATE_HZ, Card, Hypothesis, Refusal
 from orature.engines.families import Kind, Start
 from orature.engines.hf_folder import config_of, load_model, quiet
 from orature.engines.language_codes import codes_of
-from orature.engines.protocol import Recogniser, Samples
+from orature.engines.protocol import Recogniser, Samples, card_of, trouble_of
 from orature.engines.seq2seq_folder import need_files
-from orature.engines.seq2seq_recogniser import LOOPING, SILENCE, cut_at_quiet, joined, repeats, trouble_of
+from orature.engines.seq2seq_recogniser import LOOPING, SILENCE, cut_at_quiet, joined, repeats
 
 KIND: Kind = "recogniser"
 WINDOW_S = 60.0
@@ -58,15 +58,7 @@ class QwenAsr:
     def card(self) -> Card:
         from transformers.models.qwen3_asr.processing_qwen3_asr import LANGUAGE_CODE_TO_NAME
 
-        named = tuple(filter(None, self.facts.get("languages", "").split(",")))
-        return Card(
-            name=self.facts.get("name", "unnamed"),
-            family=self.facts.get("family", "qwen3-asr"),
-            languages=named or tuple(sorted(LANGUAGE_CODE_TO_NAME)),
-            licence=self.facts.get("licence", "unknown"),
-            revision=self.facts.get("revision", ""),
-            deterministic=True,
-        )
+        return card_of(self.facts, family="qwen3-asr", languages=tuple(sorted(LANGUAGE_CODE_TO_NAME)))
 
     def transcribe(self, recordings: Sequence[Samples]) -> list[Hypothesis | Refusal]:
         """One outcome a recording, in order; what is longer than a minute is cut at its quietest points."""

@@ -27,7 +27,7 @@ import torch
 
 from orature.core.types import RATE_HZ, Alternative, Card, Hypothesis, Refusal
 from orature.engines.network import Seq2SeqNetwork, Written
-from orature.engines.protocol import Samples
+from orature.engines.protocol import Samples, card_of, trouble_of
 from orature.engines.seq2seq_vocabulary import Seq2SeqVocabulary
 
 BATCH_S = 240.0
@@ -67,15 +67,7 @@ class Seq2SeqRecogniser:
 
     @property
     def card(self) -> Card:
-        languages = tuple(filter(None, self.facts.get("languages", "").split(",")))
-        return Card(
-            name=self.facts.get("name", "unnamed"),
-            family=self.facts.get("family", "seq2seq"),
-            languages=languages,
-            licence=self.facts.get("licence", "unknown"),
-            revision=self.facts.get("revision", ""),
-            deterministic=True,
-        )
+        return card_of(self.facts, family="seq2seq")
 
     def transcribe(self, recordings: Sequence[Samples]) -> list[Hypothesis | Refusal]:
         """One outcome a recording, in order; `alternatives` holds `alternatives` texts where over 1 are asked for."""
@@ -229,14 +221,3 @@ def cut_at_quiet(samples: Samples, most_s: float | None) -> list[Samples]:
         pieces.append(samples[start:end])
         start = end
     return [*pieces, samples[start:]]
-
-
-def trouble_of(samples: Samples) -> Refusal | None:
-    """Why `samples` are no recording, if they are not."""
-    if samples.ndim != 1:
-        return Refusal("audio-shape", f"expected mono samples of shape (samples,), got shape {samples.shape}")
-    if samples.size == 0:
-        return Refusal("audio-empty", "the recording holds no samples")
-    if not bool(np.isfinite(samples).all()):
-        return Refusal("audio-nan", "the recording holds samples that are not numbers")
-    return None

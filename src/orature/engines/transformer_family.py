@@ -13,14 +13,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from orature.core.errors import ModelError
 from orature.core.types import RATE_HZ
 from orature.engines.characters import Characters
-from orature.engines.families import Start, read_config
+from orature.engines.families import Start
 from orature.engines.features import FRAME, HOP
-from orature.engines.native_folder import WHOLE_FOLDER, check_head, load_weights, taken_up, write_json, write_weights
+from orature.engines.native_folder import (
+    check_head,
+    checked,
+    config_in,
+    load_weights,
+    taken_up,
+    write_json,
+    write_weights,
+)
 from orature.engines.transformer_ctc import TransformerConfig, TransformerCtc
 from orature.engines.vocabulary import CtcVocabulary, Files
 
@@ -30,7 +36,7 @@ OVERRIDES = ("dropout", "layer_drop")
 
 def load(folder: Path, *, language: str | None = None) -> tuple[TransformerCtc, Characters]:
     """The network and its characters; ModelError names the file at fault. One vocabulary serves every `language`."""
-    config = config_of(folder)
+    config = config_in(folder, TransformerConfig)
     network = TransformerCtc(config)
     load_weights(network, folder)
     characters = Characters.load(folder / "vocab.json")
@@ -48,7 +54,9 @@ def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[Transformer
             next_step=f"model_overrides may hold: {', '.join(OVERRIDES)}",
         )
     old_network, old = load(folder)
-    network = TransformerCtc(_checked(old_network.config.model_dump() | dict(start.overrides), folder))
+    network = TransformerCtc(
+        checked(TransformerConfig, old_network.config.model_dump() | dict(start.overrides), folder)
+    )
     network.load_state_dict(old_network.state_dict())
     return network, taken_up(network, old, texts, start)
 
@@ -70,23 +78,3 @@ def files(network: TransformerCtc, vocabulary: CtcVocabulary) -> Files:
         "preprocessor_config.json": write_json(extractor),
         **vocabulary.files(),
     }
-
-
-def config_of(folder: Path) -> TransformerConfig:
-    """`config.json` of a folder of this family; ModelError says what is wrong with it."""
-    raw = read_config(folder)
-    raw.pop("architectures", None)
-    return _checked(raw, folder)
-
-
-def _checked(raw: dict[str, object], folder: Path) -> TransformerConfig:
-    try:
-        return TransformerConfig.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ModelError(
-            f"config.json does not describe a model: {place + ': ' if place else ''}{first['msg']}",
-            where=str(folder / "config.json"),
-            next_step=WHOLE_FOLDER,
-        ) from error
