@@ -42,6 +42,15 @@ StoreOption = Annotated[
         "--store", help="Folder of finished work (default: $ORATURE_STORE, else ./.orature).", show_default=False
     ),
 ]
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        help="auto, torch, torch-bf16, onnx, onnx-int8, ctranslate2 or ctranslate2-int8; auto measures on long jobs."
+    ),
+]
+FastOption = Annotated[
+    bool, typer.Option("--fast", help="Allow bfloat16 and 8 bits where they are faster and nearly equal (measured).")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")]
 
 

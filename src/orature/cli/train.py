@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orature.cli.common import DryRunOption, JsonOption, StoreOption, command_line, emit, example, run_command
+from orature.cli.common import (
+    BackendOption,
+    DryRunOption,
+    FastOption,
+    JsonOption,
+    StoreOption,
+    command_line,
+    emit,
+    example,
+    run_command,
+)
 
 if TYPE_CHECKING:
     from orature.flow import Resources
@@ -312,6 +322,8 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder made by `orature tune`: beam search with a language model.", show_default=False),
     ] = None,
+    backend: BackendOption = "auto",
+    fast: FastOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     store: StoreOption = None,
@@ -329,6 +341,8 @@ def evaluate(
         normaliser=normaliser,
         language=lang or "",
         decoder=decoder,
+        backend=backend,
+        fast=fast,
         resources=resources_of(device, threads, as_json),
         store=store,
         command=command_line(),

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from orature.cli.common import JsonOption, complain, emit, example, run_command
+from orature.cli.common import BackendOption, FastOption, JsonOption, complain, emit, example, run_command
 
 if TYPE_CHECKING:
     from orature.data.transcripts import Transcript
@@ -48,6 +48,8 @@ def transcribe(
         Path | None,
         typer.Option(help="Folder made by `orature tune`: beam search with a language model.", show_default=False),
     ] = None,
+    backend: BackendOption = "auto",
+    fast: FastOption = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: one a core).")] = None,
     as_json: JsonOption = False,
@@ -68,8 +70,10 @@ def transcribe(
     kind = "json" if as_json else kind
     if to is not None:
         refuse_unwritable(to)
+    device = prepare_device(device, threads)
+    precision = _precision(model, files, backend, fast, lang, device)
     recogniser = load_recogniser(
-        model, device=prepare_device(device, threads), language=lang, decoder=decoder_in(str(decoder or ""))
+        model, device=device, language=lang, decoder=decoder_in(str(decoder or "")), precision=precision
     )
     done: list[Transcript | str] = []
     refused = 0
@@ -90,6 +94,37 @@ def transcribe(
     if refused:
         complain(f"{refused} of {len(files)} recordings could not be transcribed")
         raise typer.Exit(2)
+
+
+def _precision(
+    model: Path, files: list[Path], backend: str, fast: bool, lang: str | None, device: str
+) -> Literal["fp32", "bf16"]:
+    """bfloat16 where it was asked for, or allowed and faster on the first recording; ModelError for what needs an
+    export."""
+    from orature.core.errors import AudioError, ModelError
+    from orature.data.audio import Limits, decode
+    from orature.engines.backends import is_exported
+    from orature.engines.hub import model_folder
+    from orature.recipes.backends import BF16, choose_precision, refuse_unknown
+
+    folder = model_folder(model)
+    refuse_unknown(folder, backend)
+    if not is_exported(folder) and backend not in ("auto", "torch", BF16):
+        raise ModelError(
+            f"this folder holds no model for {backend}",
+            where=str(model),
+            next_step=f"orature export {model} --as {backend} --to FOLDER, and name that folder",
+        )
+    if backend != "auto" or not fast or str(files[0]) == _STDIN:
+        return "bf16" if backend == BF16 or (fast and backend == "auto") else "fp32"
+    try:
+        limits = Limits(min_seconds=0.0, max_seconds=_LONGEST_S, silence_dbfs=-1000.0)
+        heard = decode(files[0], str(files[0]), limits=limits)[: 30 * 16_000]
+    except AudioError:
+        return "fp32"
+    precision, why = choose_precision(folder, [heard], language=lang, device=device)
+    complain(why)
+    return precision
 
 
 def _one(recogniser: Recogniser, path: Path) -> Transcript | str:

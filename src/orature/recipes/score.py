@@ -12,8 +12,10 @@ from typing import Any
 
 from orature.core.errors import CorpusError
 from orature.core.files import refuse_unwritable
+from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.flow import Resources, Run, open_store
+from orature.recipes.backends import choose_backend
 from orature.recipes.scoring import decode_and_score
 from orature.stages.evaluate import Circumstances, Extras, lineage_rows, publish_results
 from orature.stages.inputs import corpus_ref, decoder_ref, model_ref
@@ -29,11 +31,16 @@ def score_model(
     normaliser: str | None = None,
     language: str = "",
     decoder: Path | None = None,
+    backend: str = "auto",
+    fast: bool = False,
     resources: Resources | None = None,
     store: Path | None = None,
     command: str = "",
 ) -> dict[str, Any]:
-    """The whole score file; raises ModelError, CorpusError or ConfigError for what cannot be scored."""
+    """The whole score file; raises ModelError, CorpusError or ConfigError for what cannot be scored.
+
+    `backend` and `fast`: see `recipes.backends`.
+    """
     get(normaliser or NORMALISER)
     refuse_unwritable(to)
     rows = Corpus.open(corpus).split(split)
@@ -47,16 +54,24 @@ def score_model(
     home = open_store(store)
     run = Run(home, recipe="evaluate", command=command)
     inputs = {"model": model_ref(model), "corpus": corpus_ref(corpus)}
+    on = resources or Resources()
+    chosen = choose_backend(
+        run, inputs["model"], inputs["corpus"], split, backend=backend, fast=fast, language=language, on=on
+    )
+    if chosen.told:
+        say(chosen.told)
     heard, scored = decode_and_score(
         run,
-        **inputs,
+        model=chosen.model,
+        corpus=inputs["corpus"],
+        precision=chosen.precision,
         split=split,
         name=Path(model).name,
         corpus_name=corpus.name,
         language=language,
         decoder=None if decoder is None else decoder_ref(decoder),
         normaliser=normaliser or NORMALISER,
-        on=resources or Resources(),
+        on=on,
     )
     rtf = home.info(heard.key).notes.get("rtf")
     return publish_results(

@@ -16,6 +16,7 @@ from typing import Any
 from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.engines.recognisers import can_read
+from orature.engines.torch_fast import Precision
 from orature.evaluate.compare import compare
 from orature.evaluate.folder import open_scored
 from orature.flow import Ref, Resources, Run
@@ -37,9 +38,13 @@ def decode_and_score(
     language: str = "",
     decoder: Ref | None = None,
     normaliser: str = NORMALISER,
+    precision: Precision = "fp32",
 ) -> tuple[Ref, Ref]:
     """The hypotheses and the score of one split; `decoder` is a folder with a decoder.json (None: best path)."""
-    heard = run.do(Transcribe(model=model, corpus=corpus, split=split, language=language, decoder=decoder), on=on)
+    decode = Transcribe(
+        model=model, corpus=corpus, split=split, language=language, decoder=decoder, precision=precision
+    )
+    heard = run.do(decode, on=on)
     scored = run.do(
         Evaluate(
             hypotheses=heard,
