@@ -37,7 +37,7 @@ LICENCE_NOTES = {
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    lines = ("orature doctor", "orature doctor my_model/model corpus", "orature doctor corpus --json")
+    lines = ("orature doctor", "orature doctor my_model/model corpus", "orature doctor --estimate xls-r-300m --hours 2")
     app.command(epilog=example(*lines))(doctor)
 
 
@@ -48,10 +48,26 @@ def doctor(
     ] = None,
     corpus: Annotated[Path | None, typer.Argument(help="A corpus folder.", show_default=False)] = None,
     clips: Annotated[int, typer.Option("--clips", min=1, help="Utterances to decode with the model.")] = 16,
+    estimate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL|SIZE",
+            help="What training this model (or tiny, small, base, transformer-base ... from nothing) will take here.",
+            show_default=False,
+        ),
+    ] = None,
+    hours: Annotated[float, typer.Option(min=0.01, help="For --estimate: hours of transcribed speech.")] = 1.0,
+    scale: Annotated[str, typer.Option(help="For --estimate: smoke, dev or full.")] = "full",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Check this machine and its packages; or ask of a model, a corpus or both: why is my WER 100 %?"""
+    """Check this machine and its packages; or ask of a model, a corpus or both: why is my WER 100 %?
+
+    With --estimate: time, memory and disk that a training will take on this machine.
+    """
+    if estimate is not None:
+        _estimate(estimate, hours, scale, device, as_json)
+        return
     if model is None:
         show([*machine(), *packages(), *voices(), *licences()], as_json)
         return
@@ -61,6 +77,14 @@ def doctor(
 
     on = prepare_device(device, None) if "model" in given else "cpu"
     show(list(diagnose(given.get("model"), given.get("corpus"), clips=clips, device=on)), as_json)
+
+
+def _estimate(model: str, hours: float, scale: str, device: str, as_json: bool) -> None:
+    from orature.flow import Resources
+    from orature.recipes.estimate import estimate
+
+    found = estimate(model, hours=hours, scale=scale, on=Resources(device=device))  # type: ignore[arg-type]
+    emit(found.to_json(), as_json, "\n".join(found.lines()))
 
 
 def _sorted_out(folders: list[Path]) -> dict[str, Path]:

@@ -272,8 +272,9 @@ def train(
     from orature.data.corpus import Corpus
     from orature.flow import Run, open_store
     from orature.flow.store import refuse_foreign
+    from orature.recipes.estimate import cost
     from orature.recipes.settings import parse_assignments
-    from orature.recipes.training import UpOptions, cost, describe_recipe, pooled, split_stage, train_stage
+    from orature.recipes.training import UpOptions, describe_recipe, pooled, split_stage, train_stage
     from orature.stages.inputs import corpus_ref
 
     options = UpOptions(

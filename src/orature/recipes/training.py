@@ -1,4 +1,4 @@
-"""What `up`, `train` and other recipes share: options, the splitting and training stages, and what a run will cost.
+"""What `up`, `train` and other recipes share: options, the splitting and training stages, training settings.
 
 Example::
 
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from orature.core.errors import ConfigError
-from orature.core.progress import clock
 from orature.data.corpus import Corpus
 from orature.engines.families import family_of, read_config
 from orature.engines.hub import model_folder
@@ -27,17 +26,13 @@ from orature.stages.pool import Pool
 from orature.stages.split import MakeSplits
 from orature.stages.train import Train
 from orature.train.config import Scale, TrainConfig
-from orature.train.devices import prepare_device
-from orature.train.job import Job
 from orature.train.presets import preset_for
-from orature.train.probe import training_speed
 
 UNKNOWN_SPEAKERS = 100
 """Taken for their number where a corpus does not name its speakers."""
 SCALES = ("smoke", "dev", "full")
 _ANY = Ref(key="external", stage="corpus", digest="0" * 64)
 """Stands for a corpus while options are looked at."""
-_LETTERS = ("abcdefghijklmnopqrstuvwxyz '",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +100,13 @@ def train_config(corpus: Corpus, options: UpOptions) -> TrainConfig:
     summary = corpus.summary()["splits"].get("train", {"hours": 0.0, "utterances": 0})
     hours, count = float(summary["hours"]), int(summary["utterances"])
     speakers = int(summary.get("speakers", 0)) or UNKNOWN_SPEAKERS
-    mean_s = 3600 * hours / max(1, count)
+    return config_for(options, hours=hours, mean_s=3600 * hours / max(1, count), speakers=speakers)
+
+
+def config_for(
+    options: UpOptions, *, hours: float, mean_s: float = 5.0, speakers: int = UNKNOWN_SPEAKERS
+) -> TrainConfig:
+    """The training config for so many hours, in utterances of `mean_s` seconds on average by so many people."""
     if options.start is None:
         config = TrainConfig.for_scale(options.scale, hours=hours, mean_s=mean_s, speakers=speakers)
     else:
@@ -133,21 +134,12 @@ def recipe_family(folder: Path) -> str:
 
 def describe_recipe(corpus: Corpus, options: UpOptions) -> str:
     """A sentence on where the training settings come from."""
+    return "settings: " + recipe_of(options, float(corpus.summary()["splits"].get("train", {"hours": 0.0})["hours"]))
+
+
+def recipe_of(options: UpOptions, hours: float) -> str:
+    """Where the training settings for so many hours come from."""
     if options.start is None:
-        return f"settings: Orature's own defaults for scale {options.scale}"
-    hours = float(corpus.summary()["splits"].get("train", {"hours": 0.0})["hours"])
+        return f"Orature's own defaults for scale {options.scale}"
     preset = preset_for(recipe_family(model_folder(options.start)), hours)
-    return f"settings at scale {options.scale}: {preset.about()}"
-
-
-def cost(stage: Train, on: Resources | None = None) -> str:
-    """What a training run will cost on this machine, from a few updates on noise."""
-    on, config = on or Resources(), stage.config
-    audio_s = config.updates * config.batch_seconds * config.accumulate
-    start = None if stage.start is None else stage.start.path
-    job = Job(config=config, texts=_LETTERS, languages=(), start=start, language=stage.language or None)
-    speed = training_speed(job, prepare_device(on.device, on.threads))
-    return (
-        f"train: will pass {audio_s / 3600:.1f} h of audio, about {clock(audio_s / speed)} at {speed:.0f} audio-s/s on "
-        "this machine (early stop may come before)"
-    )
+    return f"scale {options.scale} of {preset.about()}"

@@ -21,9 +21,10 @@ from orature.core.files import refuse_unwritable, write_json
 from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.flow import Ref, Resources, Run, Stage, Store, open_store
+from orature.recipes.estimate import cost
 from orature.recipes.fusion import fuse, gain
 from orature.recipes.scoring import decode_and_score, forgetting, score_of, zero_shot
-from orature.recipes.training import UpOptions, cost, describe_recipe, split_stage, train_stage
+from orature.recipes.training import UpOptions, describe_recipe, split_stage, train_stage
 from orature.stages.evaluate import Circumstances, Extras, lineage_rows, publish_results
 from orature.stages.ingest import ingest_stage
 from orature.stages.split import describe, read_splits

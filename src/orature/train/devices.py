@@ -22,6 +22,11 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def is_busy() -> bool:
+    """Whether other programs already take half of the cores or more (the load of the last minute); False if unknown."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > usable_cores() / 2
+
+
 def prepare_device(wanted: str, threads: int | None) -> str:
     """ "cpu", "cuda" or "mps" from "auto" or a name; sets the number of CPU threads (None: one a core).
 

@@ -121,6 +121,11 @@ def free_bytes(device: torch.device) -> float | None:
     return min(found) if found else None
 
 
+def free_on(device: str) -> float | None:
+    """Memory that a training on a device named so may take; None where that cannot be known."""
+    return free_bytes(torch.device(device))
+
+
 def _machine_free() -> float | None:
     return _table(_MEMINFO).get("MemAvailable")
 
