@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from orature.core.errors import TrainingFailed
 from orature.core.progress import say
-from orature.train import checkpoint, memory
+from orature.train import checkpoint, memory, sharding
 from orature.train.checkpoint import Progressed
 from orature.train.config import TrainConfig
 from orature.train.dev import DevReport, Tally
@@ -87,6 +87,8 @@ class Trainer:
         self.wrapped = parallel.wrap(module)
         if parallel.sharded:
             self.freezing = freezing = freezing.moved(names, module)
+            if parallel.first and sharding.skips_layers(module):
+                say("train: LayerDrop is off: with shared-out weights all processes go through all layers")
             with torch.no_grad():
                 learner.module.eval()
                 learner.loss(self._filler([])[1], self.wrapped)

@@ -45,6 +45,13 @@ def shard(module: nn.Module, device: torch.device) -> nn.Module:
     return module
 
 
+def skips_layers(module: nn.Module) -> bool:
+    """Whether the network would leave layers out at random (LayerDrop), which transformers does not do when sharded."""
+    configs = [getattr(child, "config", None) for child in module.modules()]
+    names = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
+    return any(float(getattr(config, name, 0.0) or 0.0) > 0 for config in configs for name in names)
+
+
 @contextmanager
 def whole(module: nn.Module) -> Iterator[None]:
     """All weights of a sharded module together in each process, so that any part of it can be called alone.
