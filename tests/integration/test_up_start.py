@@ -11,6 +11,7 @@ import pytest
 from orature.core.errors import BadInput
 from orature.recipes.up import up
 from orature.testing.checkpoints import make_checkpoint
+from orature.testing.checkpoints_seq2seq import whisper_folder
 from tests.integration.test_up import FEW, ONE
 from tests.integration.tones import make_corpus
 
@@ -110,6 +111,16 @@ def test_a_start_that_cannot_read_is_said_to_have_no_zero_shot_score(
     said = capsys.readouterr().err
     assert "no output layer for text yet" in said and "wav2vec 2.0" in said
     assert "zero_shot" not in report_of(tmp_path / "out")
+
+
+def test_a_language_that_whisper_lacks_is_scored_before_and_added(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = whisper_folder(tmp_path / "start")
+    up(make_corpus(tmp_path / "new", language="qvi"), tmp_path / "out", train=TUNE, start=start, resources=ONE)
+    assert "does not know 'qvi'" in capsys.readouterr().err and "zero_shot" in report_of(tmp_path / "out")
+    table = json.loads((tmp_path / "out" / "model" / "generation_config.json").read_text("utf-8"))
+    assert any("qvi" in token for token in table["lang_to_id"])
 
 
 def test_an_unknown_override_of_the_model_is_named(tmp_path: Path) -> None:

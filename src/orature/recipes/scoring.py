@@ -20,6 +20,7 @@ from orature.engines.torch_fast import Precision
 from orature.evaluate.compare import compare
 from orature.evaluate.folder import open_scored
 from orature.flow import Ref, Resources, Run
+from orature.recipes.training import only_language
 from orature.stages.evaluate import Evaluate
 from orature.stages.train import Train
 from orature.stages.transcribe import Transcribe
@@ -74,13 +75,12 @@ def zero_shot(run: Run, stage: Train, splits: Ref, corpus_name: str, on: Resourc
     if stage.start is None:
         say("zero-shot: no starting model was given, so there is nothing to score before training")
         return None
-    language = stage.language
-    if language and not can_read(stage.start.path, language) and can_read(stage.start.path):
-        say(f"zero-shot: the starting model does not know {language!r}; it is scored with the language it takes it for")
-        language = ""
-    if not can_read(stage.start.path, language or None):
+    language = spoken(Path(stage.start.path), stage.language)
+    if language is None:
         say("zero-shot: the starting model has no output layer for text yet, so there is nothing to score")
         return None
+    if language != stage.language:
+        say(f"zero-shot: the starting model does not know {stage.language!r}; it is scored without being told the language")
     name = f"{Path(stage.start.path).name} (zero-shot)"
     _, scored = decode_and_score(
         run,
@@ -97,6 +97,17 @@ def zero_shot(run: Run, stage: Train, splits: Ref, corpus_name: str, on: Resourc
     return scored
 
 
+def spoken(model: Path, language: str) -> str | None:
+    """The language to decode with: `language` where the model knows it, "" where it reads without, None if not at all.
+
+    Most families ask for none; MMS chooses an adapter by it, Whisper a token.
+    """
+    for tag in dict.fromkeys((language, "")):
+        if can_read(model, tag or None):
+            return tag
+    return None
+
+
 def forgetting(run: Run, stage: Train, model: Ref, folders: Sequence[Path], on: Resources) -> list[dict[str, Any]]:
     """Each guard corpus (old languages) scored by the start and by the trained model, with the paired difference.
 
@@ -107,10 +118,14 @@ def forgetting(run: Run, stage: Train, model: Ref, folders: Sequence[Path], on: 
         corpus = Corpus.open(run.path_of(ref))
         split = "test" if len(corpus.split("test")) else "dev"
         common: dict[str, Any] = {"corpus": ref, "split": split, "corpus_name": folder.name, "on": on}
-        _, after = decode_and_score(run, model=model, name=stage.model_name, **common)
+        tag = only_language(corpus)
+        now = spoken(run.path_of(model), tag) or ""
+        _, after = decode_and_score(run, model=model, name=stage.model_name, language=now, **common)
         row: dict[str, Any] = {"corpus": folder.name, "split": split, "after": _rates(score_of(run, after))}
-        if stage.start is not None and can_read(Path(stage.start.path)):
-            _, before = decode_and_score(run, model=stage.start, name=Path(stage.start.path).name, **common)
+        then = None if stage.start is None else spoken(Path(stage.start.path), tag)
+        if stage.start is not None and then is not None:
+            name = Path(stage.start.path).name
+            _, before = decode_and_score(run, model=stage.start, name=name, language=then, **common)
             found = compare(open_scored(run.path_of(before)), open_scored(run.path_of(after)))
             row |= {"before": _rates(score_of(run, before)), "wer": found["wer"], "cer": found["cer"]}
             delta = found["cer"]["delta"]

@@ -80,7 +80,8 @@ def pooled(run: Run, corpora: Sequence[Ref], folders: Sequence[Path], on: Resour
 
 def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Train:
     """The training stage with its defaults chosen by family, scale and hours of speech, then overridden."""
-    config = train_config(Corpus.open(run.path_of(splits)), options)
+    corpus = Corpus.open(run.path_of(splits))
+    config = train_config(corpus, options)
     start = None if options.start is None else model_ref(options.start)
     rehearse = tuple(corpus_ref(Path(folder)) for folder in options.rehearse)
     label = config.size if start is None else family_of(Path(start.path)).name
@@ -90,9 +91,15 @@ def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Trai
         start=start,
         rehearse=rehearse,
         guards=tuple(corpus_ref(Path(folder)) for folder in options.guards),
-        language=options.language or "",
+        language=options.language or ("" if start is None else only_language(corpus)),
         model_name=f"{name}-{label}",
     )
+
+
+def only_language(corpus: Corpus) -> str:
+    """The language of a corpus that has one (BCP-47), else ""."""
+    languages = [tag for tag in corpus.summary()["languages"] if tag != "und"]
+    return str(languages[0]) if len(languages) == 1 else ""
 
 
 def train_config(corpus: Corpus, options: UpOptions) -> TrainConfig:
