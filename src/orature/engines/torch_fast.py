@@ -81,7 +81,9 @@ class QuickFront:
 
     def __init__(self, layers: Sequence[nn.Module], precision: Precision) -> None:
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self.layers = [_layer_of(cast(Any, layer), self.dtype) for layer in layers]
+        # The first layer takes little time, and what it hears is best left unrounded.
+        dtypes = [torch.float32, *[self.dtype] * (len(layers) - 1)]
+        self.layers = [_layer_of(cast(Any, layer), dtype) for layer, dtype in zip(layers, dtypes, strict=True)]
         self.hop = 1
         for layer in self.layers:
             self.hop *= layer.stride
@@ -105,12 +107,12 @@ class QuickFront:
         weights = [(layer.weight_KO, layer.bias_O) for layer in self.layers]
         if self.group is not None and len(out_TC):
             weights[0] = self._folded(heard_S)
-        samples_S1 = heard_S.to(self.dtype).contiguous()[:, None]
+        samples_S1 = heard_S.contiguous()[:, None]
         for first in range(0, len(out_TC), TILE_STEPS):
             last = min(first + TILE_STEPS, len(out_TC))
             hidden_TC = samples_S1[first * self.hop : (last - 1) * self.hop + self.reach]
             for layer, (weight_KO, bias_O) in zip(self.layers, weights, strict=True):
-                hidden_TC = layer(hidden_TC, weight_KO, bias_O)
+                hidden_TC = layer(hidden_TC.to(weight_KO.dtype), weight_KO, bias_O)
             out_TC[first:last] = hidden_TC
 
     def _folded(self, heard_S: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +127,7 @@ class QuickFront:
         variance_O = ((covariance_KK @ weight_KO) * weight_KO).sum(dim=0).clamp(min=0.0)
         scale_O = norm.weight.double() * torch.rsqrt(variance_O + norm.eps)
         bias_O = (layer.bias_O.double() - mean_O) * scale_O + norm.bias.double()
-        return (weight_KO * scale_O).to(self.dtype), bias_O.to(self.dtype)
+        return (weight_KO * scale_O).float(), bias_O.float()
 
 
 def _layer_of(layer: Any, dtype: torch.dtype) -> _Layer:
