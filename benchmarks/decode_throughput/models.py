@@ -102,4 +102,9 @@ def _end_after(decoder: Any, tokenizer: Any, end: int) -> None:
         kept_VD[list(prompt)] = 0.0
         kept_VD[end] = 0.5 * rows_VD[texts].norm(dim=1).mean() * direction_D / direction_D.norm()
         decoder.embed_tokens.weight.copy_(kept_VD)
+        # So that texts vary along their length and between recordings, instead of repeating one token.
+        decoder.embed_positions.weight.normal_(std=3.0 * float(rows_VD.std()))
+        for layer in decoder.layers:
+            layer.encoder_attn.out_proj.weight *= 10.0
+            layer.encoder_attn.q_proj.weight *= 10.0
         decoder.embed_positions.weight[_TEXT_TOKENS + 3 :] += 1.0e4 * direction_D

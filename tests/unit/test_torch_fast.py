@@ -12,9 +12,10 @@ import torch
 from orature.engines import torch_fast
 from orature.engines.ctc_decode import decode
 from orature.engines.ctc_recogniser import CtcRecogniser
-from orature.engines.recognisers import load_ctc
+from orature.engines.recognisers import load_ctc, load_recogniser
 from orature.engines.torch_fast import QuickFront, quicken
 from orature.testing.checkpoints import make_checkpoint
+from orature.testing.checkpoints_seq2seq import whisper_folder
 
 LAYOUTS = ("wav2vec2", "xls-r", "data2vec-audio", "hubert")
 
@@ -93,3 +94,14 @@ def test_best_path_alone_equals_decoding_of_all(models: dict[str, CtcRecogniser]
     ):
         assert isinstance(log_TV, np.ndarray)
         assert heard == decode(log_TV, model.vocabulary, step_s=model.step_s, end_s=len(samples) / 16_000)
+
+
+def test_whisper_encodes_in_bfloat16_where_asked(tmp_path: Path) -> None:
+    folder = whisper_folder(tmp_path / "whisper")
+    exact, rounded = (load_recogniser(folder, language="en", precision=one).network for one in ("fp32", "bf16"))  # type: ignore[attr-defined]
+    given = torch.from_numpy(np.stack(speech(20_000, 20_000))), torch.tensor([20_000, 15_000])
+    with torch.no_grad():
+        one, other = exact.encode(*given)[0], rounded.encode(*given)[0]
+    assert other.dtype == torch.float32 and 0 < float((one - other).abs().max()) < 0.2
+    tokens = [network.generate(*given, [277, 278, 280, 284]) for network in (exact, rounded)]
+    assert [len(one) for one in tokens] == [2, 2]

@@ -40,8 +40,8 @@ def load_recogniser(
 ) -> Recogniser:
     """The recogniser of a model folder, an exported one too; ModelError names the file at fault.
 
-    `language` chooses an adapter or a language token where the family has them; `decoder` is for CTC families, and so
-    is `precision` "bf16": matrix products in bfloat16.
+    `language` chooses an adapter or a language token where the family has them; `decoder` is for CTC families.
+    `precision` "bf16" computes matrix products in bfloat16 (of encoder-decoders: the encoder's).
     """
     folder = model_folder(source, language=language)
     family = family_of(folder)

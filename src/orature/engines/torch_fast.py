@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orature.engines.network import Network
+from orature.engines.network import Network, Seq2SeqNetwork
 
 Precision = Literal["fp32", "bf16"]
 TILE_STEPS = 50
@@ -145,7 +145,21 @@ def _layer_of(layer: Any, dtype: torch.dtype) -> _Layer:
 
 
 def quicken(network: Network, *, precision: Precision = "fp32") -> None:
-    """Gives a network of the wav2vec 2.0 kind a `QuickFront` for inference on a CPU; others stay as they are."""
+    """Readies a freshly loaded network for inference only.
+
+    One of the wav2vec 2.0 kind gets a `QuickFront`. An encoder-decoder with `precision` "bf16" encodes in it; its
+    decoder, one token at a time, would only lose by it. Others stay as they are.
+    """
+    if isinstance(network, Seq2SeqNetwork) and precision == "bf16":
+        encode: Any = cast(Any, network).encode
+
+        def rounded(samples_BS: Tensor, lengths_B: Tensor, spans: Any = None) -> tuple[Tensor, Tensor | None]:
+            with cast_products(samples_BS.device, "bf16"):
+                encoder_BTD, mask_BT = encode(samples_BS, lengths_B, spans)
+            return encoder_BTD.float(), mask_BT
+
+        cast(Any, network).encode = rounded
+        return
     layers = getattr(getattr(getattr(network, "base", None), "feature_extractor", None), "conv_layers", None)
     if not hasattr(network, "quick_front") or layers is None or not all(_plain(layer.conv) for layer in layers):
         return

@@ -109,11 +109,12 @@ def _named(run: Run, model: Ref, backend: str, language: str, on: Resources) -> 
     if backend == PLAIN:
         return Chosen(PLAIN, model)
     if backend == BF16:
-        if family_of(run.path_of(model)).kind != "ctc":
+        family = family_of(run.path_of(model))
+        if family.kind == "recogniser":
             raise ModelError(
-                "bfloat16 is for CTC models: encoder-decoders do not gain by it",
+                f"{family.name} models run in float32 only",
                 where=str(run.path_of(model)),
-                next_step="choose --backend ctranslate2-int8 for Whisper, or torch",
+                next_step="leave --backend out",
             )
         return Chosen(BF16, model, "bf16")
     need(backend)
@@ -129,7 +130,7 @@ def _measured(
     clips = probe_clips(Corpus.open(run.path_of(corpus)), split)
     opened = partial(load_recogniser, folder, language=language or None)
     ways: dict[str, Callable[[], Recogniser]] = {PLAIN: opened}
-    if fast and family_of(folder).kind == "ctc":
+    if fast:
         ways[BF16] = partial(opened, precision="bf16")
     table = measure(ways, clips)
     if table[0].rtf * audio_s < EXPORT_FROM_S:
@@ -158,7 +159,7 @@ def choose_precision(
     model: Path, recordings: list[Any], *, language: str | None, device: str
 ) -> tuple[Literal["fp32", "bf16"], str]:
     """For recordings without a corpus: bfloat16 where it is faster on them and nearly equal; and why, in words."""
-    if is_exported(model) or family_of(model).kind != "ctc" or device != "cpu":
+    if is_exported(model) or family_of(model).kind == "recogniser" or device != "cpu":
         return "fp32", f"backend: {PLAIN} (nothing faster is known for this model)"
     opened = partial(load_recogniser, model, language=language)
     table = measure({PLAIN: opened, BF16: partial(opened, precision="bf16")}, recordings)

@@ -38,8 +38,9 @@ class Transcribe(Stage):
     """Decodes a split; every utterance of it gets a line, a refused one with its reason.
 
     `decoder` is a folder with a decoder.json (see `TuneDecoder`; None: best path, or greedy), `language` chooses an
-    adapter or a language token where the family has them. `precision` "bf16" computes matrix products in bfloat16 (CTC
-    families): quicker on some processors, and not quite the same texts, so it is part of what is done.
+    adapter or a language token where the family has them. `precision` "bf16" computes matrix products in bfloat16 (of
+    encoder-decoders: the encoder's): quicker on some processors, and not quite the same texts, so it is part of what is
+    done.
     """
 
     name: ClassVar[str] = "transcribe"
