@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,21 @@ def test_begun_alone_and_gone_on_with_shared_weights(
     with cut(job, monkeypatch):
         run(job, tmp_path, Spread(threads=1))
     same(run(job, tmp_path, SHARED), alone)
+
+
+@pytest.mark.slow
+def test_compiled_layers_learn_the_same(job: Job, tmp_path: Path, alone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in names: checkpoints of compiled and of plain runs are alike (traced here, but not translated to C++)."""
+    compiled, whole = [], torch.nn.Module.compile
+
+    def traced(self: torch.nn.Module, **options: object) -> None:
+        compiled.append(self)
+        whole(self, backend="eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    faster = replace(job, config=job.config.model_copy(update={"compile": True}))
+    same(run(faster, tmp_path, Spread(threads=1)), alone)
+    assert {type(layer).__name__ for layer in compiled} == {"Block"}
 
 
 def test_an_update_is_shared_out_evenly_and_whole(job: Job) -> None:

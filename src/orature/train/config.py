@@ -72,7 +72,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     clip_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
-    """torch.compile: worth it on a GPU and for long runs."""
+    """torch.compile of the layers: for GPUs and long runs; it has brought nothing on CPUs (LOG.md)."""
 
     loss_scale: Literal["labels", "sqrt-length"] = "labels"
     """CTC: divided by the labels of the batch, or each utterance by the root of its length (slimIPL)."""

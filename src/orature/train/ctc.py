@@ -56,7 +56,7 @@ class CtcLearner:
     def loss(self, batch: Batch, module: nn.Module | None = None) -> Losses:
         """CTC (and language) loss of a batch; `module` is the wrapped task where there are several processes."""
         device = next(self.module.parameters()).device
-        logits_BTV, steps_B, lid_BG = (module or self.module)(*arguments(batch, device))
+        logits_BTV, steps_B, lid_BG = (self.module if module is None else module)(*arguments(batch, device))
         return ctc_lid_losses(
             logits_BTV,
             steps_B,

@@ -101,7 +101,7 @@ class Trainer:
         if probe:
             train.micro_seconds = memory.fitting_seconds(learner, train, self.freezing, parallel, self.wrapped)
         if config.compile:
-            self.wrapped = torch.compile(self.wrapped, dynamic=True)  # type: ignore[assignment]
+            parallel.compile_layers(learner.module)
 
     def _restore(self) -> Progressed | None:
         found = checkpoint.restore(self.state)

@@ -12,6 +12,7 @@ Example::
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
@@ -61,6 +62,21 @@ class Parallel:
             return module
         wrapped: nn.Module = self._accelerator.prepare_model(module)
         return wrapped
+
+    def compile_layers(self, module: nn.Module) -> None:
+        """torch.compile for the layers of `module` (entries of its module lists), in place, for batches of any shape.
+
+        Equal layers share one compilation, and what lies around them (features with complex numbers, the loss) stays as
+        it is. What cannot be compiled runs as before.
+        """
+        import torch._dynamo as dynamo
+
+        dynamo.config.suppress_errors = True
+        logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
+        for layers in [child for child in module.modules() if isinstance(child, nn.ModuleList)]:
+            for layer in layers:
+                if not isinstance(layer, nn.ModuleList | nn.ModuleDict):
+                    layer.compile(dynamic=True)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 where the run asks for it."""

@@ -83,7 +83,7 @@ class Seq2SeqLearner:
         device = next(self.module.parameters()).device
         labels_BL, learned_BL = self.labels(batch)
         spans = None if batch.spans is None else (batch.spans[0].to(device), batch.spans[1].to(device))
-        logits_BLV = (module or self.module)(
+        logits_BLV = (self.module if module is None else module)(
             batch.samples_BS.to(device), batch.lengths_B.to(device), labels_BL.to(device), spans
         )
         learned_BL = learned_BL.to(device)
