@@ -20,6 +20,11 @@ from orature.train.memory import Footprint
 from orature.train.probe import Measured, measure
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_STEP_S", 0.3)
+
+
 def test_a_size_is_estimated_at_the_command_line() -> None:
     arguments = ["doctor", "--estimate", "micro", "--hours", "0.5", "--scale", "smoke", "--device", "cpu"]
     done = CliRunner().invoke(build(), [*arguments, "--json"])
@@ -55,6 +60,7 @@ def test_unknown_words_are_refused() -> None:
 
 def test_slow_steps_are_measured_with_few_clips_and_the_optimiser_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step of 2 s a clip: three clips at most, 2 audio-s/s; AdamW's own time is paid once an update."""
+    monkeypatch.setattr(probe, "_STEP_S", 6.0)
     clock = {"now": 0.0}
     monkeypatch.setattr(probe.time, "perf_counter", lambda: clock["now"])
     monkeypatch.setattr(probe, "footprint", lambda *rest: Footprint(1e9, 1e7, 2e9))

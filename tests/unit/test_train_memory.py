@@ -127,6 +127,18 @@ def test_memory_grows_with_seconds_and_what_fits_is_found(
     assert all(torch.equal(before[name], value) for name, value in checkpoint.weights_of(made.learner.module).items())
 
 
+def test_where_memory_is_tight_only_the_small_batch_is_tried(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, train, freezing = ready(job)
+    tried = []
+    monkeypatch.setattr(memory, "_step", lambda learner, batch, *rest: tried.append(memory.padded_seconds(batch)))
+    monkeypatch.setattr(memory, "peak_bytes", lambda work, device: (work(), 8e9)[1])
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 12e9)
+    batches = train.one(0), next(iter(train.plain(30.0)))
+    found = memory.footprint(made.learner, freezing, batches, ALONE)
+    assert tried == [memory.padded_seconds(batches[0])]
+    assert found is not None and found.per_second > 7e9 / tried[0]
+
+
 def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:  8000 kB\n", encoding="ascii")
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")

@@ -297,13 +297,9 @@ def train(
     ready = run.do(split, on=on)
     stage = train_stage(run, ready, options, name="-".join(corpus.name for corpus in corpora))
     if dry_run:
-        planned = {
-            "train": run.planned(stage),
-            "recipe": describe_recipe(Corpus.open(run.path_of(ready)), options),
-            "config": stage.config.model_dump(mode="json"),
-            "cost": cost(stage, on),
-        }
-        emit(planned, as_json)
+        recipe = describe_recipe(Corpus.open(run.path_of(ready)), options)
+        planned = {"train": run.planned(stage), "recipe": recipe, "cost": cost(stage, on)}
+        emit({**planned, "config": stage.config.model_dump(mode="json")}, as_json)
         return
     ref = run.do(stage, on=on)
     home.publish(ref, to)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -188,27 +189,38 @@ def footprint(
     parallel: Parallel,
     wrapped: nn.Module | None = None,
 ) -> Footprint | None:
-    """What a step costs, from a pass over a small and over a larger batch; None where memory cannot be measured."""
+    """What a step costs, from a pass over a small and over a larger batch; None where memory cannot be measured.
+
+    Where the larger one might not fit, the small one alone is taken for proportional.
+    """
     release()
     freezing.apply(freezing.until)
+    free = free_bytes(parallel.device) or math.inf
     resident = 0.0 if parallel.device.type == "cuda" else _table(_PROC / "status").get("VmRSS", 0.0)
-    peaks = []
-    with _untouched(learner.module):
-        for batch in batches:
-            release()
-            step = partial(_step, learner, batch, parallel, wrapped)
-            peaks.append(peak_bytes(step, parallel.device))
-    if peaks[0] is None or peaks[1] is None:
-        return None
     few, many = (padded_seconds(batch) for batch in batches)
-    per_second = max(peaks[1] - peaks[0], 0.0) / (many - few)
+    with _untouched(learner.module):
+        if parallel.device.type == "cuda":
+            _step(learner, batches[0], parallel, wrapped)  # CUDA's libraries take their own memory once
+        small = _peak(learner, batches[0], parallel, wrapped)
+        if small is None:
+            return None
+        tight = parallel.sum([float((small - resident) * 1.5 * many / few > free / parallel.processes)])[0] > 0
+        large = None if tight else _peak(learner, batches[1], parallel, wrapped)
+    per_second = (small - resident) / few if large is None else max(large - small, 0.0) / (many - few)
     shares = parallel.processes if parallel.sharded else 1
     trained = sum(p.numel() for p in freezing.trained)
     return Footprint(
-        fixed=max(peaks[0] - resident - per_second * few, 4.0 * trained / shares),
+        fixed=max(small - resident - per_second * few, 4.0 * trained / shares),
         per_second=per_second,
         optimiser=4.0 * _SLOTS * trained / shares,
     )
+
+
+def _peak(learner: Learner, batch: Batch, parallel: Parallel, wrapped: nn.Module | None) -> float | None:
+    for parameter in learner.module.parameters():
+        parameter.grad = None
+    release()
+    return peak_bytes(partial(_step, learner, batch, parallel, wrapped), parallel.device)
 
 
 def _step(learner: Learner, batch: Batch, parallel: Parallel, wrapped: nn.Module | None) -> None:
