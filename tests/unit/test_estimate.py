@@ -23,6 +23,7 @@ from orature.train.probe import Measured, measure
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "_STEP_S", 0.3)
+    monkeypatch.setattr("orature.train.devices.usable_cores", lambda: 1)
 
 
 def test_a_size_is_estimated_at_the_command_line() -> None:
