@@ -24,10 +24,10 @@ from orature.engines.backends import (
     need,
     vocabulary_name,
 )
+from orature.engines.facts import FACTS, facts_of
 from orature.engines.families import Family, family_of
 from orature.engines.native_folder import write_json
 from orature.engines.network import CtcNetwork
-from orature.engines.recognisers import FACTS, facts_of
 from orature.engines.vocabulary import Files
 
 _CARD = "README.md"

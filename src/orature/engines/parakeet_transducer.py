@@ -202,8 +202,8 @@ def _batches(lengths: Sequence[int]) -> list[list[int]]:
 
 def recogniser(folder: Path, *, device: str = "cpu", language: str | None = None) -> Recogniser:
     """The recogniser of a Parakeet RNN-T or TDT folder; its languages need no choice, so `language` changes nothing."""
+    from orature.engines.facts import facts_of
     from orature.engines.families import family_of
-    from orature.engines.recognisers import facts_of
 
     need_files(folder, ("tokenizer.json",))
     config = config_of(folder)

@@ -160,8 +160,8 @@ def recogniser(folder: Path, *, device: str = "cpu", language: str | None = None
     """The recogniser of a Qwen3-ASR folder; ModelError for a `language` that it does not know."""
     from transformers import AutoProcessor
 
+    from orature.engines.facts import facts_of
     from orature.engines.families import family_of
-    from orature.engines.recognisers import facts_of
 
     need_files(folder, ("tokenizer.json",), ("vocab.json", "merges.txt"))
     need_files(folder, ("chat_template.jinja",), ("chat_template.json",), ("tokenizer_config.json",))

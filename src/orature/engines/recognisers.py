@@ -8,17 +8,16 @@ Example::
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from orature.core.errors import ModelError
-from orature.core.identity import digest_file
 from orature.engines.backends import is_exported, open_exported
 from orature.engines.ctc_recogniser import CtcRecogniser, Decoder
+from orature.engines.facts import FACTS, facts_of
 from orature.engines.families import Family, family_of
 from orature.engines.hub import model_folder
-from orature.engines.native_folder import WHOLE_FOLDER, write_json
+from orature.engines.native_folder import write_json
 from orature.engines.protocol import Recogniser
 from orature.engines.torch_fast import Precision, quicken
 from orature.engines.vocabulary import Files
@@ -26,8 +25,6 @@ from orature.engines.vocabulary import Files
 if TYPE_CHECKING:
     from orature.engines.network import CtcNetwork
     from orature.engines.vocabulary import CtcVocabulary
-
-FACTS = "orature.json"
 
 
 def load_recogniser(
@@ -86,24 +83,6 @@ def can_read(source: str | Path, language: str | None = None) -> bool:
     return True
 
 
-def facts_of(folder: Path, family: Family) -> dict[str, str]:
-    """Name, family, languages, licence and revision: from `orature.json`, else from the folder's model card."""
-    path = folder / FACTS
-    if path.is_file():
-        facts = _read_facts(path)
-    elif family.where.startswith("orature.") and not family.name.startswith(("conformer", "transformer")):
-        from orature.engines.hf_folder import facts_of as facts_of_card
-
-        facts = facts_of_card(folder)
-    else:
-        facts = {"name": folder.name}
-    facts.setdefault("family", family.name)
-    weights = folder / "model.safetensors"
-    if not facts.get("revision") and weights.is_file():
-        facts["revision"] = digest_file(weights)[:16]
-    return facts
-
-
 def model_files(family: Family, network: CtcNetwork, vocabulary: CtcVocabulary, facts: dict[str, str]) -> Files:
     """All files of a model folder, each with what writes it."""
     return {**family.module().files(network, vocabulary), FACTS: write_json(facts)}
@@ -116,13 +95,3 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     for name, write in model_files(family, network, vocabulary, facts).items():
         write(folder / name)
-
-
-def _read_facts(path: Path) -> dict[str, str]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"the facts cannot be read: {error}", where=str(path), next_step=WHOLE_FOLDER) from error
-    if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
-        raise ModelError("the facts must be names with texts", where=str(path), next_step=WHOLE_FOLDER)
-    return facts

@@ -80,7 +80,7 @@ def zero_shot(run: Run, stage: Train, splits: Ref, corpus_name: str, on: Resourc
         say("zero-shot: the starting model has no output layer for text yet, so there is nothing to score")
         return None
     if language != stage.language:
-        say(f"zero-shot: the starting model does not know {stage.language!r}; it is scored without being told the language")
+        say(f"zero-shot: the starting model does not know {stage.language!r}; it is scored without being told it")
     name = f"{Path(stage.start.path).name} (zero-shot)"
     _, scored = decode_and_score(
         run,

@@ -108,7 +108,8 @@ def told(table: Sequence[Way], chosen: str) -> str:
             parts.append(f"{way.name} left out ({way.trouble})")
             continue
         ratio = f"{plain.rtf / max(way.rtf, 1e-9):.2f}x"
-        parts.append(f"{way.name} {ratio}" + (f" but {100 * way.cer_between:.2f} % other letters" if way.cer_between else ""))
+        other = f" but {100 * way.cer_between:.2f} % other letters" if way.cer_between else ""
+        parts.append(f"{way.name} {ratio}{other}")
     return f"backend: {chosen} (measured on this speech: {'; '.join(parts)})"
 
 

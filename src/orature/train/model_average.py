@@ -29,9 +29,9 @@ from torch import Tensor
 from orature.core.errors import ConfigError, ModelError
 from orature.core.files import refuse_unwritable, write_beside
 from orature.core.identity import digest_file
+from orature.engines.facts import FACTS, facts_of
 from orature.engines.families import family_of, read_config
 from orature.engines.hf_folder import read_json, weight_files
-from orature.engines.recognisers import FACTS, facts_of
 
 _NO_MATTER = re.compile(
     r"drop|^_|^transformers_version$|dtype$|^mask_|^apply_spec_augment$|^gradient_checkpointing$|^ctc_|^architectures$"
