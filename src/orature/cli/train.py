@@ -291,16 +291,14 @@ def train(
     on = resources_of(device, threads, as_json, processes=processes, sharding=sharding)
     split = split_stage(pooled(run, [corpus_ref(corpus) for corpus in corpora], corpora, on), options)
     if dry_run and run.planned(split) == "todo":
-        emit({"split": "todo", "train": "todo", "cost": "known once the corpus has been split"}, as_json)
-        return
+        return emit({"split": "todo", "train": "todo", "cost": "known once the corpus has been split"}, as_json)
     refuse_foreign(to)
     ready = run.do(split, on=on)
     stage = train_stage(run, ready, options, name="-".join(corpus.name for corpus in corpora))
     if dry_run:
         recipe = describe_recipe(Corpus.open(run.path_of(ready)), options)
         planned = {"train": run.planned(stage), "recipe": recipe, "cost": cost(stage, on)}
-        emit({**planned, "config": stage.config.model_dump(mode="json")}, as_json)
-        return
+        return emit({**planned, "config": stage.config.model_dump(mode="json")}, as_json)
     ref = run.do(stage, on=on)
     home.publish(ref, to)
     notes = home.info(ref.key).notes

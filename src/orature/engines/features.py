@@ -80,8 +80,9 @@ class LogMel(nn.Module):
 
     def __init__(self, mels: int = 80, window: Window = "povey") -> None:
         super().__init__()
-        banks = torch.stack([filterbank(mels, warp=warp) for warp in WARPS])
-        self.register_buffer("window_F", window_of(window), persistent=False)
+        with torch.device("cpu"):  # values, also where the rest of a model is only shapes (meta)
+            banks, shape = torch.stack([filterbank(mels, warp=warp) for warp in WARPS]), window_of(window)
+        self.register_buffer("window_F", shape, persistent=False)
         self.register_buffer("banks_WKM", banks, persistent=False)
         self.mels = mels
 
