@@ -12,6 +12,7 @@ Example::
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from orature.core.types import RATE_HZ, Card, Hypothesis, Refusal
+from orature.engines.crew import Crew
 from orature.engines.ctc_decode import Floats, decode, decode_path
 from orature.engines.network import CtcNetwork
 from orature.engines.protocol import Samples, card_of, trouble_of
@@ -72,6 +74,8 @@ class CtcRecogniser:
         self.facts = dict(facts)
         self.decoder: Decoder = decoder or BestPathDecoder()
         self.step_s = network.step_samples / RATE_HZ
+        self._crew: Crew | None = None
+        self._mine = threading.local()
 
     @property
     def card(self) -> Card:
@@ -114,14 +118,33 @@ class CtcRecogniser:
                 pieces.append((number, window, drop, keep))
         order = sorted(range(len(pieces)), key=lambda i: len(pieces[i][1]))
         logs: dict[int, npt.NDArray[Any]] = {}
-        for batch in _batches(order, pieces, CPU_BATCH_S if self.device.type == "cpu" else BATCH_S):
-            for index, rows in zip(batch, forward([pieces[i][1] for i in batch]), strict=True):
-                logs[index] = rows
+        batches = list(_batches(order, pieces, CPU_BATCH_S if self.device.type == "cpu" else BATCH_S))
+        given = [[pieces[index][1] for index in batch] for batch in batches]
+        for batch, found in zip(batches, self._each(given, forward), strict=True):
+            logs.update(zip(batch, found, strict=True))
         for index, (number, _, drop, keep) in enumerate(pieces):
             parts = results[number]
             if isinstance(parts, list):
                 parts.append(logs[index][drop : drop + keep])
         return [np.concatenate(r) if isinstance(r, list) else r for r in results]
+
+    def _each(
+        self, batches: Sequence[list[Samples]], forward: Callable[[list[Samples]], list[npt.NDArray[Any]]]
+    ) -> Iterator[list[npt.NDArray[Any]]]:
+        """`forward` of each batch: on a CPU, batches side by side with one thread each where there are several."""
+        workers = min(torch.get_num_threads(), len(batches))
+        if workers < 2 or self.device.type != "cpu" or next(self.network.parameters(), None) is None:
+            yield from map(forward, batches)
+            return
+        if self._crew is None or self._crew.workers < workers:
+            self._crew = Crew(self.network, torch.get_num_threads())
+
+        def work(network: CtcNetwork, batch: list[Samples]) -> list[npt.NDArray[Any]]:
+            self._mine.network = network
+            return forward(batch)
+
+        # The longest first, so that none is left over at the end.
+        yield from reversed(list(self._crew.map(work, batches[::-1])))
 
     def _windows(self, samples: Samples) -> Iterator[tuple[Samples, int, int]]:
         """Windows of a recording with how many steps to drop at the start and how many to keep after that."""
@@ -160,13 +183,14 @@ class CtcRecogniser:
         for row, samples in zip(samples_BS, recordings, strict=True):
             row[: len(samples)] = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
         given = samples_BS.to(self.device), lengths_B.to(self.device)
+        network: CtcNetwork = getattr(self._mine, "network", self.network)
         if self.precision == "fp32":
-            logits_BTV, steps_B = self.network(*given)
+            logits_BTV, steps_B = network(*given)
         else:
             with cast_products(self.device, self.precision):
-                hidden_BTD, steps_B = self.network.encode(*given)
+                hidden_BTD, steps_B = network.encode(*given)
             # Logits are large numbers whose small differences decide: rounded, they changed ten times as many letters.
-            logits_BTV = self.network.head(hidden_BTD.float())
+            logits_BTV = network.head(hidden_BTD.float())
         return logits_BTV.float().log_softmax(dim=-1), steps_B
 
 

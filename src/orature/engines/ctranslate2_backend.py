@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from orature.core.errors import ModelError
 from orature.engines.backends import BackendFacts, need_file, threads
+from orature.engines.families import families
 from orature.engines.hf_folder import quiet
 from orature.engines.network import Part, Seq2SeqNetwork, Spans, Written
 from orature.engines.onnx_backend import InferenceCtc
@@ -44,9 +45,7 @@ _PUBLISHED: dict[str, object] = {
 
 def why_not(network: object) -> str:
     """Why CTranslate2 cannot run a network, in words; "" where it can."""
-    from orature.engines.whisper import WhisperNet
-
-    if isinstance(network, WhisperNet):
+    if getattr(getattr(getattr(network, "model", None), "config", None), "model_type", "") == "whisper":
         return ""
     config = getattr(network, "config", None)
     if getattr(config, "model_type", "") != "wav2vec2":
@@ -157,12 +156,10 @@ class Ctranslate2Whisper(Seq2SeqNetwork):
     whole_window = True
 
     def __init__(self, folder: Path, facts: BackendFacts, *, device: str = "cpu") -> None:
-        from orature.engines.whisper import WhisperLogMel
-
         super().__init__()
         self._facts = facts
         self.max_seconds = facts.max_seconds
-        self.features = WhisperLogMel(facts.mels, round(facts.max_seconds * RATE_HZ))
+        self.features = families()["whisper"].module().WhisperLogMel(facts.mels, round(facts.max_seconds * RATE_HZ))
         self._model = _open("Whisper", folder, facts, device)
 
     def parts(self) -> dict[Part, list[nn.Parameter]]:
