@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from orature.engines import ctc_recogniser
+from orature.engines import ctc_recogniser, seq2seq_recogniser
 from orature.engines.crew import Crew, twin_of
-from orature.engines.recognisers import load_ctc
+from orature.engines.recognisers import load_ctc, load_recogniser
+from orature.engines.seq2seq_recogniser import Seq2SeqRecogniser
+from orature.engines.torch_fast import Precision
 from orature.testing.checkpoints import make_checkpoint
+from orature.testing.checkpoints_seq2seq import whisper_folder
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def test_side_by_side_equals_one_after_another(
     monkeypatch.setattr(ctc_recogniser, "CPU_BATCH_S", 2.0)
     recordings = speech(*(8_000 + 1_111 * n for n in range(14)), 33 * 16_000)
     together = model.log_probabilities(recordings)
-    assert model._crew is not None and torch.get_num_threads() == 3
+    assert len(model._crew._networks) == torch.get_num_threads() == 3
     torch.set_num_threads(1)
     for one, other in zip(together, model.log_probabilities(recordings), strict=True):
         assert isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
@@ -54,7 +57,7 @@ def test_twins_share_every_weight(tmp_path: Path) -> None:
 
 
 def test_each_worker_has_one_thread_and_trouble_comes_through(tmp_path: Path, three_threads: None) -> None:
-    crew = Crew(load_ctc(make_checkpoint(tmp_path / "m", "hubert")).network, 3)
+    crew = Crew(load_ctc(make_checkpoint(tmp_path / "m", "hubert")).network)
 
     def count(network: object, batch: int) -> tuple[int, int]:
         torch.ones(100_000).add(1.0)  # torch reads the common number at a thread's first work
@@ -71,3 +74,17 @@ def test_each_worker_has_one_thread_and_trouble_comes_through(tmp_path: Path, th
     with pytest.raises(ValueError, match="batch"):
         list(crew.map(fail, range(7)))
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_encoder_decoders_side_by_side(
+    precision: Precision, tmp_path: Path, three_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seq2seq_recogniser, "CPU_BATCH_S", 8.0)
+    model = load_recogniser(whisper_folder(tmp_path / "m"), language="en", precision=precision)
+    recordings = speech(*(8_000 + 1_111 * n for n in range(7)))
+    together = model.transcribe(recordings)
+    assert isinstance(model, Seq2SeqRecogniser) and len(model._crew._networks) == 3
+    assert ("encode" in vars(model._crew._networks[2])) == (precision == "bf16")
+    torch.set_num_threads(1)
+    assert together == model.transcribe(recordings)

@@ -8,7 +8,7 @@ Networks put hooks on their own modules while they run, so each worker has modul
 
 Example::
 
-    crew = Crew(network, workers=4)
+    crew = Crew(network)
     outputs = list(crew.map(lambda network, batch: network(*batch), batches))
 """
 
@@ -19,30 +19,45 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
-from orature.engines.network import CtcNetwork
+from orature.engines.network import Network
+from orature.engines.torch_fast import quicken
 
+Net = TypeVar("Net", bound=Network)
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-class Crew:
-    """`workers` copies of a network that share its weights, for inference."""
+class Crew(Generic[Net]):
+    """A network and, once they are needed, copies of it that share its weights; for inference."""
 
-    def __init__(self, network: CtcNetwork, workers: int) -> None:
-        self.workers = workers
-        self._networks = [network, *(twin_of(network) for _ in range(workers - 1))]
+    def __init__(self, network: Net) -> None:
+        self._networks = [network]
+        parameter = next(network.parameters(), None)
+        self._alone = parameter is None or parameter.device.type != "cpu"
 
-    def map(self, work: Callable[[CtcNetwork, In], Out], batches: Sequence[In]) -> Iterator[Out]:
-        """`work(network, batch)` of each batch, in order; the number of torch's threads is left as it was."""
-        free: queue.SimpleQueue[CtcNetwork] = queue.SimpleQueue()
+    def map(self, work: Callable[[Net, In], Out], batches: Sequence[In]) -> Iterator[Out]:
+        """`work(network, batch)` of each batch, in order; the number of torch's threads is left as it was.
+
+        On a GPU, for a network whose weights lie with another library, and for a single batch or thread: one batch
+        after another.
+        """
+        workers = min(torch.get_num_threads(), len(batches))
+        if self._alone or workers < 2:
+            return (work(self._networks[0], batch) for batch in batches)
+        while len(self._networks) < workers:
+            self._networks.append(twin_of(self._networks[0]))
+        # From the end, where the longest are, so that none of them is left over.
+        return reversed(self._side_by_side(work, batches[::-1], workers))
+
+    def _side_by_side(self, work: Callable[[Net, In], Out], batches: Sequence[In], workers: int) -> list[Out]:
+        free: queue.SimpleQueue[Net] = queue.SimpleQueue()
         for network in self._networks:
             free.put(network)
         before = torch.get_num_threads()
-        workers = min(self.workers, len(batches))
         ready = threading.Barrier(workers + 1)
 
         def one_thread() -> None:
@@ -62,13 +77,17 @@ class Crew:
                 pool.submit(one_thread)
             ready.wait()
             torch.set_num_threads(before)  # for this thread, and for those that begin later
-            yield from pool.map(task, batches)
+            return list(pool.map(task, batches))
 
 
-def twin_of(network: CtcNetwork) -> CtcNetwork:
+def twin_of(network: Net) -> Net:
     """A copy with modules of its own over the same parameters and buffers."""
-    shared = [*network.parameters(), *network.buffers()]
+    shared: list[object] = [*network.parameters(), *network.buffers()]
     front = getattr(network, "quick_front", None)
     if front is not None:
         shared.append(front)
-    return copy.deepcopy(network, {id(one): one for one in shared})
+    twin = copy.deepcopy(network, {id(one): one for one in shared})
+    if "encode" in vars(network):  # `quicken` put it there, around the encoder of this very network
+        del vars(twin)["encode"]
+        quicken(twin, precision="bf16")
+    return twin

@@ -74,7 +74,7 @@ class CtcRecogniser:
         self.facts = dict(facts)
         self.decoder: Decoder = decoder or BestPathDecoder()
         self.step_s = network.step_samples / RATE_HZ
-        self._crew: Crew | None = None
+        self._crew = Crew(self.network)
         self._mine = threading.local()
 
     @property
@@ -120,31 +120,18 @@ class CtcRecogniser:
         logs: dict[int, npt.NDArray[Any]] = {}
         batches = list(_batches(order, pieces, CPU_BATCH_S if self.device.type == "cpu" else BATCH_S))
         given = [[pieces[index][1] for index in batch] for batch in batches]
-        for batch, found in zip(batches, self._each(given, forward), strict=True):
+
+        def work(network: CtcNetwork, batch: list[Samples]) -> list[npt.NDArray[Any]]:
+            self._mine.network = network
+            return forward(batch)
+
+        for batch, found in zip(batches, self._crew.map(work, given), strict=True):
             logs.update(zip(batch, found, strict=True))
         for index, (number, _, drop, keep) in enumerate(pieces):
             parts = results[number]
             if isinstance(parts, list):
                 parts.append(logs[index][drop : drop + keep])
         return [np.concatenate(r) if isinstance(r, list) else r for r in results]
-
-    def _each(
-        self, batches: Sequence[list[Samples]], forward: Callable[[list[Samples]], list[npt.NDArray[Any]]]
-    ) -> Iterator[list[npt.NDArray[Any]]]:
-        """`forward` of each batch: on a CPU, batches side by side with one thread each where there are several."""
-        workers = min(torch.get_num_threads(), len(batches))
-        if workers < 2 or self.device.type != "cpu" or next(self.network.parameters(), None) is None:
-            yield from map(forward, batches)
-            return
-        if self._crew is None or self._crew.workers < workers:
-            self._crew = Crew(self.network, torch.get_num_threads())
-
-        def work(network: CtcNetwork, batch: list[Samples]) -> list[npt.NDArray[Any]]:
-            self._mine.network = network
-            return forward(batch)
-
-        # The longest first, so that none is left over at the end.
-        yield from reversed(list(self._crew.map(work, batches[::-1])))
 
     def _windows(self, samples: Samples) -> Iterator[tuple[Samples, int, int]]:
         """Windows of a recording with how many steps to drop at the start and how many to keep after that."""

@@ -26,11 +26,13 @@ import numpy as np
 import torch
 
 from orature.core.types import RATE_HZ, Alternative, Card, Hypothesis, Refusal
+from orature.engines.crew import Crew
 from orature.engines.network import Seq2SeqNetwork, Written
 from orature.engines.protocol import Samples, card_of, trouble_of
 from orature.engines.seq2seq_vocabulary import Seq2SeqVocabulary
 
 BATCH_S = 240.0
+CPU_BATCH_S = 120.0
 LOOPING = -20.0
 """The score of a text that repeats itself."""
 COMPRESSION = 2.4
@@ -61,6 +63,7 @@ class Seq2SeqRecogniser:
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
+        self._crew = Crew(self.network)
         self.vocabulary, self.facts = vocabulary, dict(facts)
         self.language, self.beams, self.length_penalty = language, beams, length_penalty
         self.alternatives = alternatives
@@ -111,20 +114,17 @@ class Seq2SeqRecogniser:
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, (number, _) in enumerate(pieces):
             groups[tuple(prompts[number])].append(index)
+        jobs = [(prompt, batch) for prompt, members in groups.items() for batch in self._batches(members, pieces)]
+
+        def work(network: Seq2SeqNetwork, job: tuple[tuple[int, ...], list[int]]) -> list[list[Written]]:
+            samples_BS, lengths_B = self._padded([pieces[index][1] for index in job[1]])
+            how: dict[str, Any] = {"beams": beams, "n_best": n, "length_penalty": self.length_penalty}
+            return network.generate(samples_BS, lengths_B, list(job[0]), **how)
+
         results: dict[int, list[Hypothesis]] = {}
-        for prompt, members in groups.items():
-            for batch in self._batches(members, pieces):
-                samples_BS, lengths_B = self._padded([pieces[index][1] for index in batch])
-                written = self.network.generate(
-                    samples_BS,
-                    lengths_B,
-                    list(prompt),
-                    beams=beams,
-                    n_best=n,
-                    length_penalty=self.length_penalty,
-                )
-                for index, best in zip(batch, written, strict=True):
-                    results[index] = [self._hypothesis(one) for one in best]
+        for (_, batch), written in zip(jobs, self._crew.map(work, jobs), strict=True):
+            for index, best in zip(batch, written, strict=True):
+                results[index] = [self._hypothesis(one) for one in best]
         return [results[index] for index in range(len(pieces))]
 
     def _prompts(self, pieces: Sequence[tuple[int, Samples]]) -> dict[int, list[int]]:
@@ -149,12 +149,13 @@ class Seq2SeqRecogniser:
         return prompts
 
     def _batches(self, members: Sequence[int], pieces: Sequence[tuple[int, Samples]]) -> list[list[int]]:
-        """`members` by length in batches of at most `BATCH_S` padded seconds."""
+        """`members` by length in batches of at most `BATCH_S` (on a CPU `CPU_BATCH_S`) padded seconds."""
+        most_s = CPU_BATCH_S if self.device.type == "cpu" else BATCH_S
         batches: list[list[int]] = []
         for index in sorted(members, key=lambda i: len(pieces[i][1])):
             window = int((self.network.max_seconds or 0) * RATE_HZ)
             size = window if getattr(self.network, "whole_window", False) else len(pieces[index][1])
-            if not batches or (len(batches[-1]) + 1) * size > BATCH_S * RATE_HZ:
+            if not batches or (len(batches[-1]) + 1) * size > most_s * RATE_HZ:
                 batches.append([])
             batches[-1].append(index)
         return batches
