@@ -47,7 +47,7 @@ def orature(line: str, *more: object) -> Result:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_fine_tune_evaluate_transcribe(name: str, corpus: Path, tmp_path: Path) -> None:
+def test_fine_tune_evaluate_export_transcribe(name: str, corpus: Path, tmp_path: Path) -> None:
     start = FAMILIES[name](tmp_path / "start")
     model = tmp_path / "model"
     done = orature(f"train {FEW} {ON} --json --start", start, "--to", model, corpus)
@@ -57,9 +57,16 @@ def test_fine_tune_evaluate_transcribe(name: str, corpus: Path, tmp_path: Path) 
     scored = orature(f"evaluate {ON} --json --to {tmp_path / 'scores'}", model, corpus)
     assert scored.exit_code == 0, scored.output
     assert json.loads(scored.stdout)["utterances"] == 4
-    heard = orature(f"transcribe {ON} --json", model, corpus / "0.flac")
-    assert heard.exit_code == 0, heard.output
-    assert json.loads(heard.stdout)["duration_s"] == 1.5
+    exported = tmp_path / "exported"
+    written = orature(f"export --as safetensors --threads 1 --json --to {exported}", model)
+    assert written.exit_code == 0, written.output
+    texts = []
+    for folder in (model, exported):
+        heard = orature(f"transcribe {ON} --json", folder, corpus / "0.flac")
+        assert heard.exit_code == 0, heard.output
+        assert json.loads(heard.stdout)["duration_s"] == 1.5
+        texts.append(json.loads(heard.stdout)["text"])
+    assert texts[0] == texts[1]
     assert not list(model.glob("*.bin")) and (model / "model.safetensors").is_file()
 
 
