@@ -15,6 +15,7 @@ from orature.data.corpus import Corpus
 from orature.engines.families import family_of
 from orature.engines.hub import model_folder
 from orature.flow import Ref
+from orature.text.text_corpus import TextCorpus
 
 _LEFT_OUT = ("README.md", "train_log.jsonl", "rejects.jsonl", "training.json", "artefact.json", "parity.json")
 """What says nothing about what a model computes."""
@@ -44,3 +45,9 @@ def decoder_ref(folder: Path) -> Ref:
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != "artefact.json")
     digest = digest_json({path.name: digest_file(path) for path in files})
     return Ref(key="external", stage="decoder", digest=digest, path=str(folder.absolute()))
+
+
+def text_corpus_ref(folder: Path) -> Ref:
+    """A text corpus folder (`orature text`); CorpusError where there is none."""
+    corpus = TextCorpus.open(folder)
+    return Ref(key="external", stage="text", digest=corpus.digest, path=str(corpus.root))
