@@ -105,6 +105,29 @@ def interval(
     return Interval(value, min(low, value), max(high, value), unit)
 
 
+def drawn_rates(
+    errors: Sequence[int],
+    lengths: Sequence[int],
+    speakers: Sequence[str | None],
+    *,
+    by: By,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> tuple[Floats, int]:
+    """A rate a resample, shape (resamples,), and the number of speakers or utterances (`by`) drawn from.
+
+    Equal seeds over equally many units draw the same units: rates of two systems over the same rows stay paired.
+    """
+    wrong, total = _clusters(errors, speakers, by), _clusters(lengths, speakers, by)
+    (drawn,) = _draw_rates((wrong,), total, resamples, seed)
+    return drawn, len(total)
+
+
+def expanded_interval(drawn: Floats, units: int) -> tuple[float, float]:
+    """The 95 % interval of draws over so many `units` (at least `MIN_UNITS`), its tails widened as everywhere here."""
+    return _tails(drawn, units)
+
+
 def paired_difference(
     errors_a: Sequence[int],
     errors_b: Sequence[int],
