@@ -20,6 +20,7 @@ from string import Template
 from typing import Any
 
 from orature.core.files import write_beside
+from orature.evaluate.html.arms import arms_section, synthetic_section
 from orature.evaluate.html.before_after import before_after_section
 from orature.evaluate.html.charts import Line, line_chart, thinned
 from orature.evaluate.html.languages import languages_section
@@ -34,6 +35,8 @@ from orature.evaluate.score import align_rows
 _TEMPLATES = resources.files("orature.evaluate") / "templates"
 _HUGE = 1e30
 _SECTIONS = (
+    ("arms", "Synthetic speech"),
+    ("synthetic", "The voice"),
     ("before-after", "Before and after"),
     ("languages", "Languages"),
     ("training", "Learning"),
@@ -111,6 +114,8 @@ def report_page(
         (
             headline(score),
             warning_box(score.get("warnings", [])),
+            arms_section(score),
+            synthetic_section(score, audio),
             before_after_section(score),
             languages_section(score),
             training_section(train_log or []),

@@ -67,6 +67,11 @@ class Recipe:
 
 
 _TABLE: dict[str, Recipe] = {
+    "back_translate": Recipe(
+        "back_translate",
+        "orature.recipes.back_translate",
+        "real and synthetic speech from text, beside real speech alone, at equal compute",
+    ),
     "multilingual": Recipe(
         "multilingual",
         "orature.recipes.multilingual",

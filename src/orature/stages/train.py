@@ -44,7 +44,7 @@ class Train(Stage):
     """
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     corpus: Ref
     config: TrainConfig
     start: Ref | None = None
@@ -126,13 +126,14 @@ class Train(Stage):
             "rehearsal": [ref.digest for ref in self.rehearse],
             "train_utterances": len(job.train),
             "train_hours": round(material.hours, 4),
+            "train_hours_by_origin": _by_origin(job.train),
             "parameters": made.parameters,
             "step_ms": made.step_ms,
             "text_policy": material.policy.to_json(),
             "config": self.config.model_dump(mode="json"),
             "chosen": outcome.chosen,
             "updates": outcome.updates,
-            "audio_hours_seen": round(outcome.audio_h, 3),
+            "audio_hours_seen": round(outcome.audio_h, 5),
             "dev": {"cer": round(dev.cer, 6), "wer": round(dev.wer, 6)},
             "dev_cer_by_language": {language: round(rate, 6) for language, rate in dev.languages.items()},
             "guard_languages": list(dev.guards),
@@ -191,6 +192,15 @@ def _labels(facts: dict[str, Any]) -> dict[str, str]:
         "languages": ",".join(facts["languages"]),
         "licence": "; ".join(facts["licences"]) or "unknown",
     }
+
+
+def _by_origin(examples: Sequence[Example]) -> dict[str, float]:
+    """Hours of the target examples by origin."""
+    seconds: dict[str, float] = {}
+    for example in examples:
+        if example.role == "target":
+            seconds[example.origin] = seconds.get(example.origin, 0.0) + example.duration_s
+    return {origin: round(total / 3600, 6) for origin, total in sorted(seconds.items())}
 
 
 def _counts(rejects: Sequence[Reject]) -> dict[str, int]:

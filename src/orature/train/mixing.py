@@ -9,9 +9,9 @@ Example::
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,9 @@ class MixConfig(BaseModel, frozen=True, extra="forbid"):
     origin_weights: dict[Origin, float] = Field(default_factory=dict)
     rehearsal_share: float = Field(default=0.1, ge=0.0, lt=1.0)
     """Of the audio of an epoch, where there are rehearsal utterances; 0 leaves them out."""
+    epoch_s: float = Field(default=0.0, ge=0.0)
+    """Seconds of target audio in an epoch; 0: as many as the target utterances have. A small corpus is then repeated, a
+    large one passed over in several epochs, and runs on corpora of different sizes see the same seconds an epoch."""
 
     @model_validator(mode="after")
     def _weights_can_be_drawn(self) -> Self:
@@ -64,15 +67,15 @@ def expected_counts(
 ) -> npt.NDArray[np.float64]:
     """How often each utterance is drawn in an epoch on average, shape (utterances,).
 
-    Without rehearsal an epoch is as long as all utterances together. With it the target utterances make up as many
-    seconds as they have, and the rehearsal comes on top. ValueError where weights of 0 leave nothing to draw.
+    Without rehearsal an epoch is as long as all utterances together, or `epoch_s`. With it the target utterances make
+    up that many seconds, and the rehearsal comes on top. ValueError where weights of 0 leave nothing to draw.
     """
     seconds: dict[Group, float] = defaultdict(float)
     for duration_s, group in zip(durations_s, groups, strict=True):
         seconds[group] += duration_s
     target = {group: n for group, n in seconds.items() if group.role == "target"}
     rehearsal = {group: n for group, n in seconds.items() if group.role == "rehearsal"}
-    budget_s = sum(target.values()) or sum(rehearsal.values())
+    budget_s = config.epoch_s or sum(target.values()) or sum(rehearsal.values())
     rates = _rates(target or rehearsal, budget_s, config)
     if target and rehearsal and config.rehearsal_share:
         extra_s = budget_s * config.rehearsal_share / (1 - config.rehearsal_share)
@@ -129,3 +132,29 @@ def _turns(groups: Sequence[Group], seed: int) -> npt.NDArray[np.float64]:
     for held in members.values():
         turn[held] = (rng.permutation(len(held)) + rng.random()) / len(held)
     return turn
+
+
+def origin_weights_for_ratio(real_s: float, synthetic_s: float, ratio: float) -> dict[Origin, float]:
+    """Weights with which an epoch holds `ratio` seconds of synthetic speech for each second of any other.
+
+    `real_s` and `synthetic_s` are the seconds that the corpus has of both; the exponents must be 1. Real speech keeps
+    weight 1, so that where there is less of it than asked for it is repeated. ValueError for sizes or ratios of 0.
+    """
+    if not (real_s > 0 and synthetic_s > 0):
+        raise ValueError(f"there are {real_s:g} s of real and {synthetic_s:g} s of synthetic speech: nothing to mix")
+    if not 0 < ratio < float("inf"):
+        raise ValueError(f"the ratio of synthetic to real speech is {ratio:g}; it must be above 0")
+    return {"synthetic": ratio * real_s / synthetic_s}
+
+
+def shares_of_origins(seconds: Mapping[str, float], config: MixConfig) -> dict[str, float]:
+    """Of the target audio of a run: the share of each origin, for the seconds that the corpus has of each.
+
+    With exponents of 1, as `origin_weights_for_ratio` has them.
+    """
+    weighed = {name: n * config.origin_weights.get(_ORIGINS[name], 1.0) for name, n in seconds.items()}
+    total = sum(weighed.values())
+    return {name: value / total for name, value in weighed.items()} if total > 0 else {}
+
+
+_ORIGINS: dict[str, Origin] = {name: name for name in get_args(Origin)}

@@ -93,11 +93,12 @@ def _worst_card(item: Scored, clip: Clip | None) -> str:
     return (
         f'<article class="error"><header><b class="cer">CER {percent(item.cer)}</b><span>{speaker}{" · ".join(about)}'
         f'</span><code class="id" title="{escape(row.id)}"><bdi>{escape(row.id)}</bdi></code></header>'
-        f"{_player(clip, row.duration_s)}{refusal}{interlinear(item.words)}</article>"
+        f"{player(clip, row.duration_s)}{refusal}{interlinear(item.words)}</article>"
     )
 
 
-def _player(clip: Clip | None, duration_s: float) -> str:
+def player(clip: Clip | None, duration_s: float) -> str:
+    """A recording to play, with its outline; "" without one."""
     if clip is None:
         return ""
     source = f"data:{clip.mime};base64,{base64.b64encode(clip.data).decode('ascii')}"

@@ -1,0 +1,73 @@
+"""A run that does nothing: it goes through a recipe as far as finished work allows, and tells what would come.
+
+Example::
+
+    job = rehearsed(open_store(), "back_translate", ["ingest", "split", "train", "evaluate"])
+    job.through(lambda: experiment(job, request))["steps"]
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from orature.flow import Ref, Resources, Run, Stage, Store
+from orature.recipes.estimate import cost
+from orature.stages.train import Train
+
+
+class NotDoneYet(Exception):
+    """Raised where a recipe asks for what has not been made."""
+
+
+class Rehearsal(Run):
+    """`do` gives what is finished and stops the recipe at the first stage that is not."""
+
+    def __init__(self, store: Store, recipe: str, outline: Sequence[str]) -> None:
+        super().__init__(store, recipe=recipe, command="")
+        self.outline = list(outline)
+        self.steps: list[dict[str, Any]] = []
+        self.training: Train | None = None
+
+    def do(self, stage: Stage, *, on: Resources | None = None) -> Ref:
+        """The artefact of `stage` where it is finished; NotDoneYet where it is not."""
+        ref = self.store.get(stage.key())
+        self.steps.append({"stage": stage.name, "state": "todo" if ref is None else "done", "key": stage.key()[:12]})
+        if isinstance(stage, Train) and self.training is None:
+            self.training = stage
+        if ref is None:
+            raise NotDoneYet(stage.name)
+        return ref
+
+    def through(self, recipe: Callable[[], object], on: Resources | None = None) -> dict[str, Any]:
+        """`steps` of the whole way (those that cannot be known yet by the outline), `train` and `cost`."""
+        whole = False
+        try:
+            recipe()
+            whole = True
+        except NotDoneYet:
+            pass
+        met = Counter(step["stage"] for step in self.steps)
+        rest: list[dict[str, Any]] = []
+        for name in () if whole else self.outline:
+            if met[name] > 0:
+                met[name] -= 1
+            else:
+                rest.append({"stage": name, "state": "todo", "key": ""})
+        return {"steps": [*self.steps, *rest], **self._cost(rest, on)}
+
+    def _cost(self, rest: list[dict[str, Any]], on: Resources | None) -> dict[str, Any]:
+        left = sum(step["stage"] == "train" and step["state"] == "todo" for step in [*self.steps, *rest])
+        if self.training is None:
+            return {"train": None, "cost": "known once the corpus has been read and split"}
+        each = cost(self.training, on)
+        return {
+            "train": self.training.config.model_dump(mode="json"),
+            "cost": f"{left} trainings are left (two phases each); the first phase of one: {each}",
+        }
+
+
+def rehearsed(store: Store, recipe: str, outline: Sequence[str]) -> Rehearsal:
+    """A run of `recipe` that does nothing; `outline` names its stages, for those that cannot be known yet."""
+    return Rehearsal(store, recipe, outline)
