@@ -65,9 +65,22 @@ def test_killed_in_the_middle_of_the_work(start: Start, tallies: Path, tmp_path:
     assert count(tallies, "shard") - before < 8, "no whole shard of the first try was kept"
 
 
-def test_a_killed_worker_is_told_and_its_run_resumed(start: Start, tmp_path: Path) -> None:
-    code, _, err = finish(start(tmp_path / "s", "--workers", 2, fault="shard-worked:2:kill"))
+def test_a_killed_worker_loses_its_own_shard_only(start: Start, tallies: Path, tmp_path: Path) -> None:
+    """Each fresh worker dies at its second shard: the run goes on to the same digest, one shard redone a death."""
+    code, whole, _ = finish(start(tmp_path / "whole"))
+    done = count(tallies, "shard")
+    code, survived, err = finish(start(tmp_path / "s", "--workers", 2, fault="shard-worked:2:kill"))
+    assert (code, survived) == (0, whole)
+    deaths = err.count("a fresh one goes on")
+    assert deaths >= 3 and "Traceback" not in err
+    assert count(tallies, "shard") - done == done + deaths
+    assert Store(tmp_path / "s").check() == {} and not list((tmp_path / "s" / "artefacts").rglob(".part-*"))
+
+
+def test_a_piece_that_kills_every_worker_is_given_up_and_resumed(start: Start, tmp_path: Path) -> None:
+    code, _, err = finish(start(tmp_path / "s", "--workers", 2, fault="shard-worked:1:kill"))
     assert code == 1
-    assert "a worker process died" in err and "fewer workers" in err and "Traceback" not in err
+    assert "died 3 times at the same piece of work" in err and "signal 9" in err and "fewer workers" in err
+    assert "Traceback" not in err
     assert finish(start(tmp_path / "s", "--workers", 2))[0] == 0
     assert Store(tmp_path / "s").check() == {}

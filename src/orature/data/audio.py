@@ -34,6 +34,8 @@ import soxr
 from orature.core.errors import AudioError
 from orature.core.types import RATE_HZ
 from orature.data.containers import FFMPEG_ONLY, container, missing_bytes, mp3_with_length
+from orature.data.ogg import with_serial
+from orature.data.tarspan import tar_span
 
 Samples = npt.NDArray[np.float32]
 
@@ -76,9 +78,14 @@ _LIMITS = Limits()
 
 
 def load(path: str | Path, start_s: float = 0.0, duration_s: float | None = None) -> Samples:
-    """Samples of a corpus file, float32 mono 16 kHz, shape (samples,); AudioError where it cannot be read."""
+    """Samples of a corpus file, or of a file inside a tar (see `TarSpan`), float32 mono 16 kHz, shape (samples,).
+
+    AudioError where it cannot be read.
+    """
+    span = tar_span(path)
+    data = None if span is None else span.read()
     try:
-        with soundfile.SoundFile(path) as stream:
+        with soundfile.SoundFile(path if data is None else io.BytesIO(data)) as stream:
             if stream.samplerate == RATE_HZ and stream.channels == 1:
                 first = round(start_s * RATE_HZ)
                 if first:
@@ -89,7 +96,9 @@ def load(path: str | Path, start_s: float = 0.0, duration_s: float | None = None
     except (soundfile.SoundFileError, OSError, ValueError):
         pass  # `decode` finds out what is wrong and says so
     permissive = Limits(min_seconds=0.0, max_seconds=float("inf"), silence_dbfs=-1000.0)
-    return decode(Path(path), segment=Segment(start_s, duration_s), limits=permissive)
+    return decode(
+        Path(path) if data is None else data, str(path), segment=Segment(start_s, duration_s), limits=permissive
+    )
 
 
 def decode(data: bytes | Path, name: str = "", *, segment: Segment = _WHOLE, limits: Limits = _LIMITS) -> Samples:
@@ -99,6 +108,8 @@ def decode(data: bytes | Path, name: str = "", *, segment: Segment = _WHOLE, lim
     audio-overscaled (float samples far outside -1..1), audio-silent, audio-too-short, audio-too-long.
     """
     name = name or (str(data) if isinstance(data, Path) else "recording")
+    span = tar_span(data) if isinstance(data, Path) else None
+    data = data if span is None else span.read()
     head = _head(data, name)
     kind = container(head)
     if kind in FFMPEG_ONLY:
@@ -295,6 +306,30 @@ def to_int16(samples: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
 def save_flac(path: str | Path, samples: npt.NDArray[Any]) -> None:
     """Writes float samples, shape (samples,), as 16 kHz mono 16-bit FLAC."""
     soundfile.write(str(path), to_int16(samples), RATE_HZ, format="FLAC", subtype="PCM_16")
+
+
+def encode(samples: npt.NDArray[Any], kind: str) -> bytes:
+    """Samples, shape (samples,), as a "flac" (16 bits, lossless) or "opus" file; equal samples give equal bytes."""
+    memory = io.BytesIO()
+    if kind == "flac":
+        soundfile.write(memory, to_int16(samples), RATE_HZ, format="FLAC", subtype="PCM_16")
+        return memory.getvalue()
+    soundfile.write(memory, np.clip(samples, -1.0, 1.0), RATE_HZ, format="OGG", subtype="OPUS")
+    return with_serial(memory.getvalue(), 1)
+
+
+def resampled(samples: Samples, rate_hz: int) -> Samples:
+    """Samples of any rate at 16 kHz, shape (samples,)."""
+    if rate_hz == RATE_HZ:
+        return samples
+    return np.ascontiguousarray(soxr.resample(samples, rate_hz, RATE_HZ, quality="HQ"), dtype=np.float32)
+
+
+def at_rate(samples: Samples, rate_hz: int) -> Samples:
+    """Samples at 16 kHz at another rate, shape (samples,): for voices that were trained at one."""
+    if rate_hz == RATE_HZ:
+        return samples
+    return np.ascontiguousarray(soxr.resample(samples, RATE_HZ, rate_hz, quality="HQ"), dtype=np.float32)
 
 
 def audio_digest(samples: npt.NDArray[Any]) -> str:

@@ -86,13 +86,19 @@ class StageContext:
         folder: str = "shards",
         total: int | None = None,
         unit: str = "rows",
+        aside: bool = False,
+        needs: Sequence[Path] | None = None,
     ) -> list[dict[str, Any]]:
         """Batch i becomes the folder `out/<folder>/<i>`; what `work(batch, folder)` returns lies in its shard.json.
 
         `work` is a top-level function (or a partial of one) and runs in `resources.workers` processes. Shards that an
         earlier try finished from the same rows are not redone. Batches must not depend on the resources.
+
+        With `aside` the shards lie in `state/<folder>` and are no part of the artefact. `needs` names all files that
+        `work` reads: with it, and only then, the shards may be made by the executor of the resources (Ray).
         """
-        self._claim(folder)
+        if not aside:
+            self._claim(folder)
         with self.progress(self._stage, total, unit) as bar:
 
             def on_done(rows: int, kept: bool) -> None:
@@ -102,10 +108,15 @@ class StageContext:
                     bar.advance(rows)
 
             marks = self.state / MARKS / folder
-            shards = ShardMap(self.out / folder, marks, work, self.resources.workers, on_done)
+            place = (self.state if aside else self.out) / folder
+            shards = ShardMap(place, marks, work, self.resources.workers, on_done)
+            if needs is not None:
+                shards.executor, shards.address, shards.needs = self.resources.executor, self.resources.address, needs
             results = shards.run(batches)
         if shards.remade:
             self.notes["shards_remade"] = shards.remade
+        if shards.lost:
+            self.notes["shards_lost_with_a_worker"] = sum(shards.lost.values())
         return results
 
     def conserve(self, *, total: int, kept: int, rejected: Mapping[str, int], reject_limit: float = 1.0) -> None:

@@ -43,3 +43,6 @@ class Resources(BaseModel, frozen=True, extra="forbid"):
     sharding: Literal["none", "fsdp"] = "none"
     """With several processes: whether each holds a share of the weights instead of all of them."""
     progress: bool = True
+    executor: Literal["local", "ray"] = "local"
+    """What runs the shards of a stage: processes of this machine, or a Ray cluster (`address`, else one of our own)."""
+    address: str | None = None

@@ -2,7 +2,7 @@
 
 Example::
 
-    results = map_shards(out / "audio", marks, batches, convert, workers=2)
+    results = ShardMap(out / "audio", marks, convert, workers=2).run(batches)
 """
 
 from __future__ import annotations
@@ -10,19 +10,25 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from orature.core.errors import StoreError
 from orature.core.faults import write_point
-from orature.core.files import fsync_path, fsync_tree, part_path, remove, write_json
+from orature.core.files import PART, fsync_path, fsync_tree, part_path, remove, write_json
 from orature.core.identity import canonical_json, digest_bytes
 from orature.flow.executor import run_tasks
+from orature.flow.executor_ray import refuse_missing, sizes_of
 
 SHARD_NAME = "shard.json"
+MOST_PACKED = 1 << 30
+"""Bytes that one shard may bring back from another machine."""
 T = TypeVar("T")
+Work = Callable[[Sequence[T], Path], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,51 +38,98 @@ class _Task(Generic[T]):
     digest: str
     batch: Sequence[T]
 
+    def spent(self) -> _Task[T]:
+        return _Task(self.index, self.rows, self.digest, ())
+
 
 @dataclass(frozen=True)
 class _Worker(Generic[T]):
     """Runs in the worker process: makes one shard beside its place; only the parent renames."""
 
     folder: Path
-    work: Callable[[Sequence[T], Path], dict[str, Any]]
+    work: Work[T]
 
     def __call__(self, task: _Task[T]) -> tuple[_Task[T], Path]:
         part = part_path(self.folder / shard_name(task.index))
         part.mkdir()
         whole = False
         try:
-            result = self.work(task.batch, part)
-            if (part / SHARD_NAME).exists():
-                raise StoreError(f"the name {SHARD_NAME} is reserved inside a shard", where=str(self.folder))
-            (part / SHARD_NAME).write_text(canonical_json(result) + "\n", encoding="utf-8")
+            _fill(part, self.work, task)
             fsync_tree(part)
             write_point("shard-worked")
             whole = True
         finally:
             if not whole:
                 shutil.rmtree(part, ignore_errors=True)
-        return _Task(task.index, task.rows, task.digest, ()), part
+        return task.spent(), part
+
+
+Packed = dict[str, bytes]
+"""The files of a shard by their names below its folder."""
+
+
+@dataclass(frozen=True)
+class _Remote(Generic[T]):
+    """Runs on any machine: makes one shard in a folder that is gone afterwards, and brings its files back."""
+
+    work: Work[T]
+    needs: dict[str, int]
+
+    def __call__(self, task: _Task[T]) -> tuple[_Task[T], Packed]:
+        refuse_missing(self.needs)
+        with tempfile.TemporaryDirectory(prefix="orature-shard-") as place:
+            folder = Path(place, shard_name(task.index))
+            folder.mkdir()
+            _fill(folder, self.work, task)
+            files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+            size = sum(path.stat().st_size for path in files)
+            if size > MOST_PACKED:
+                raise StoreError(
+                    f"a shard of {size >> 20} MiB is too large to come back through Ray (at most {MOST_PACKED >> 20})",
+                    where=self.work.__class__.__name__,
+                    next_step="make the shards smaller",
+                )
+            return task.spent(), {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def _fill(folder: Path, work: Work[T], task: _Task[T]) -> None:
+    result = work(task.batch, folder)
+    if (folder / SHARD_NAME).exists():
+        raise StoreError(f"the name {SHARD_NAME} is reserved inside a shard", where=str(folder))
+    (folder / SHARD_NAME).write_text(canonical_json(result) + "\n", encoding="utf-8")
 
 
 @dataclass
 class ShardMap(Generic[T]):
-    """One mapping of `work` over batches into `folder`; `marks` holds the digest of each shard's rows."""
+    """One mapping of `work` over batches into `folder`; `marks` holds the digest of each shard's rows.
+
+    `needs` are files and folders that `work` reads and that every machine of a Ray cluster must have.
+    """
 
     folder: Path
     marks: Path
-    work: Callable[[Sequence[T], Path], dict[str, Any]]
+    work: Work[T]
     workers: int = 1
     on_done: Callable[[int, bool], None] = lambda rows, kept: None
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
     remade: int = 0
+    executor: Literal["local", "ray"] = "local"
+    address: str | None = None
+    needs: Sequence[Path] = ()
+    lost: Counter[int] = field(default_factory=Counter)
+    """How often a shard in the making was lost with its worker, by its number."""
 
     def run(self, batches: Iterable[Sequence[T]]) -> list[dict[str, Any]]:
         """What `work` returned for each batch, in the order of the batches; whole shards of an earlier try are kept."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.marks.mkdir(parents=True, exist_ok=True)
         todo = ((task.index, task) for task in self._todo(batches))
-        for _, (task, part) in run_tasks(todo, _Worker(self.folder, self.work), workers=self.workers):
-            self._finish(task, part)
+        work: Any = _Worker(self.folder, self.work)
+        if self.executor == "ray":
+            work = _Remote(self.work, sizes_of(self.needs))
+        how: dict[str, Any] = {"workers": self.workers, "executor": self.executor, "address": self.address}
+        for _, (task, made) in run_tasks(todo, work, on_death=self._lose, **how):
+            self._finish(task, made if isinstance(made, Path) else self._unpacked(task, made))
         wanted = {shard_name(index) for index in range(len(self.results))}
         for path in [path for path in self.folder.iterdir() if path.name not in wanted]:
             remove(path)
@@ -103,6 +156,21 @@ class ShardMap(Generic[T]):
 
     def _mark(self, index: int) -> Path:
         return self.marks / f"{shard_name(index)}.json"
+
+    def _lose(self, index: int) -> None:
+        """What a dead worker left of its shard is removed at once: it could be large, and it is made again."""
+        self.lost[index] += 1
+        for part in self.folder.glob(f"{PART}*-{shard_name(index)}"):
+            remove(part)
+
+    def _unpacked(self, task: _Task[T], files: Packed) -> Path:
+        part = part_path(self.folder / shard_name(task.index))
+        for name, content in files.items():
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            (part / name).write_bytes(content)
+        fsync_tree(part)
+        write_point("shard-worked")
+        return part
 
     def _finish(self, task: _Task[T], part: Path) -> None:
         write_json(self._mark(task.index), task.digest)
