@@ -3,17 +3,22 @@
 Example::
 
     run.do(Transcribe(model=model_ref(Path("model")), corpus=corpus_ref(Path("corpus")), split="test"))
+    run.do(Synthesise(text=text_corpus_ref(Path("text")), voice=voice_ref("espeak"), language="sw"))
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from orature.core.errors import ModelError
 from orature.core.identity import digest_file, digest_json
 from orature.data.corpus import Corpus
 from orature.engines.families import family_of
 from orature.engines.hub import model_folder
+from orature.engines.voice import Voice
+from orature.engines.voices import open_voice, parse_voice, voice_files
 from orature.flow import Ref
 from orature.text.text_corpus import TextCorpus
 
@@ -51,3 +56,52 @@ def text_corpus_ref(folder: Path) -> Ref:
     """A text corpus folder (`orature text`); CorpusError where there is none."""
     corpus = TextCorpus.open(folder)
     return Ref(key="external", stage="text", digest=corpus.digest, path=str(corpus.root))
+
+
+class VoiceRef(BaseModel, frozen=True, extra="forbid"):
+    """A voice as an input: its engine and that one's revision, and its model by content (by name if it has no files).
+
+    `model` is local files, digested; `setting` what follows the engine's name where that is not a path.
+    """
+
+    engine: str
+    revision: str
+    model: Ref | None = None
+    setting: str = ""
+
+    @property
+    def spec(self) -> str:
+        """What `open_voice` takes."""
+        model = self.setting or (self.model.path if self.model is not None else "")
+        return f"{self.engine}:{model}" if model else self.engine
+
+    @property
+    def public_name(self) -> str:
+        """The voice without the path of anybody's machine."""
+        name = "" if self.model is None else Path(self.model.path).name
+        return ":".join(part for part in (self.engine, name) if part)
+
+
+def voice_ref(spec: str, voice: Voice | None = None) -> VoiceRef:
+    """The voice that `spec` names (`voice`: the same, opened already); errors as of `open_voice`.
+
+    Its key changes with the engine's revision and with the content of every file that its samples depend on.
+    """
+    name = parse_voice(spec)
+    if voice is None:
+        with open_voice(spec) as opened:
+            revision = opened.card.revision
+    else:
+        revision = voice.card.revision
+    files = [(path, digest_file(path)) for path in voice_files(spec)]
+    at = Path(name.model).absolute()
+    is_path = bool(name.model) and at.exists()
+    ref = None
+    if files:
+        named = {
+            path.absolute().relative_to(at).as_posix() if at in path.absolute().parents else path.name: digest
+            for path, digest in files
+        }
+        place = at if is_path else files[0][0].absolute().parent
+        ref = Ref(key="external", stage="voice", digest=digest_json(named), path=str(place))
+    return VoiceRef(engine=name.engine, revision=revision, model=ref, setting="" if is_path and files else name.model)
