@@ -16,10 +16,24 @@ import typer
 from typer.core import TyperGroup
 
 from orature import __version__
-from orature.cli import average, check, demo, doctor, evaluate, export, ingest, lm, run, spine, train, transcribe
+from orature.cli import (
+    average,
+    check,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    ingest,
+    lm,
+    run,
+    spine,
+    train,
+    train_voice,
+    transcribe,
+)
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-_MAKE = "up demo ingest check split train average run lm tune"
+_MAKE = "up demo ingest check split train average train-voice run lm tune"
 _USE = "evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
 
@@ -63,7 +77,21 @@ def build() -> typer.Typer:
     ) -> None:
         """From minutes to hours of transcribed speech to a measured, usable speech recogniser."""
 
-    for group in (train, demo, ingest, check, evaluate, lm, transcribe, spine, doctor, average, export, run):
+    for group in (
+        train,
+        demo,
+        ingest,
+        check,
+        evaluate,
+        lm,
+        transcribe,
+        spine,
+        doctor,
+        average,
+        export,
+        run,
+        train_voice,
+    ):
         group.register(app)
     return app
 

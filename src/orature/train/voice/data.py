@@ -86,13 +86,18 @@ def prepare(
     shape: SpectrogramShape,
     config: VoiceConfig,
     progress: Progress | None = None,
+    allowed: Sequence[str] | None = None,
 ) -> Prepared:
     """Reads every recording once; rows that cannot be learned from are rejected with their reason.
+
+    `speakers` are those of the voice in the order of their numbers, `allowed` those of them that rows may be of (a
+    checkpoint can have others); [""] takes the rows of anybody.
 
     Reasons: text-empty, characters-unknown, other-speaker, audio-*, silent, too-short (less than a window), too-long,
     fewer-frames-than-tokens (alignment is impossible), speaking-rate (far from the median).
     """
-    numbers = {name: number for number, name in enumerate(speakers)}
+    known = speakers if allowed is None else allowed
+    numbers = {name: number for number, name in enumerate(speakers) if name in known}
     examples: list[VoiceExample] = []
     rejects: list[Reject] = []
     for row in sorted(rows, key=lambda one: one.id):
@@ -142,7 +147,7 @@ def _example(
 def _speaker_of(row: Utterance, speakers: dict[str, int]) -> int | None:
     """Number of a row's speaker; a voice of one nameless speaker takes every row."""
     if list(speakers) == [""]:
-        return 0
+        return speakers[""]
     return speakers.get(row.speaker or "")
 
 

@@ -104,7 +104,7 @@ class VoiceTrainer:
             self._evaluate()
         while not progressed.finished and progressed.update < config.updates:
             for batch in self.train.epoch(progressed.epoch, skip=progressed.batch_in_epoch):
-                self._update(batch.to(self.device))
+                self.update(batch.to(self.device))
                 if progressed.update % config.evaluate_every == 0 or progressed.update == config.updates:
                     self._evaluate()
                 elif time.monotonic() - self._saved_at > _SAVE_EVERY_S:
@@ -116,7 +116,7 @@ class VoiceTrainer:
                 progressed.batch_in_epoch = 0
         return self._chosen()
 
-    def _update(self, batch: VoiceBatch) -> None:
+    def update(self, batch: VoiceBatch) -> None:
         """One step of the discriminators and one of the voice."""
         progressed, config = self.progressed, self.config
         decay = config.lr_decay**progressed.epoch
