@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from speech_samples import sentences, text_corpus
 from tiny import LATIN, corpus_of, model_in
 from typer.testing import CliRunner, Result
 
@@ -151,6 +152,22 @@ CASES = [
     (2, "compare nothing empty", "no such report folder"),
     (2, "compare empty empty", "no score.json"),
     (2, "compare scores other_scores", "different test sets"),
+    (2, "synthesise nothing --voice fake --to out", "no such file or folder"),
+    (2, "synthesise empty --voice fake --to out", "no text corpus"),
+    (2, "synthesise note.txt --voice fake --to out", "which language"),
+    (2, "synthesise note.txt --voice fake --to out --lang sw --dry-run", "orature text note.txt"),
+    (2, "synthesise texts --voice klingon --to out", "no voice 'klingon'"),
+    (2, "synthesise texts --voice fake --to out --lang xx", "cannot read 'xx'"),
+    (2, "synthesise texts --voice fake --to out --like nothing", "no corpus.json"),
+    (2, "synthesise texts --voice fake --to out --prompts nothing", "no corpus.json"),
+    (2, "synthesise texts --voice fake --to out --executor cloud", "local or ray"),
+    (2, "synthesise texts --voice fake --to out --address auto", "--executor ray"),
+    (2, "synthesise texts --voice fake --to out --set speakers=[bass]", "no speaker 'bass'"),
+    (2, "synthesise texts --voice fake --to out --set rat=[1,1]", "options are:.*rate"),
+    (2, "synthesise texts --voice fake --to out --set rate=[2,1]", "smaller one first"),
+    (2, "synthesise texts --voice fake --to out --audio mp3", "flac"),
+    (2, "synthesise texts --voice fake --to note.txt/x", "is a file"),
+    (1, "synthesise texts --voice fake --to model", "not Orature's"),
     (2, "transcribe nothing corpus/0.flac", "no such model folder"),
     (2, "transcribe broken_config corpus/0.flac", "no readable config.json"),
     (2, "transcribe list_config corpus/0.flac", "no names with values"),
@@ -204,6 +221,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "no_header" / "manifest.tsv").write_text("pth\tsentnce\nx.wav\thello\n", encoding="utf-8")
     (root / "no_audio" / "manifest.tsv").write_text("path\tsentence\nx.wav\thello\n", encoding="utf-8")
     make_corpus(root / "plain")
+    text_corpus(root / "texts", sentences(4))
     _archives(root)
     corpus = corpus_of(root / "corpus", LATIN)
     corpus_of(root / "other_corpus", LATIN[::-1])

@@ -27,13 +27,14 @@ from orature.cli import (
     lm,
     run,
     spine,
+    synthesise,
     train,
     train_voice,
     transcribe,
 )
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-_MAKE = "up demo ingest check split train average train-voice run lm tune"
+_MAKE = "up demo ingest check split train average train-voice synthesise run lm tune"
 _USE = "evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
 
@@ -91,6 +92,7 @@ def build() -> typer.Typer:
         export,
         run,
         train_voice,
+        synthesise,
     ):
         group.register(app)
     return app

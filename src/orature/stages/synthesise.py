@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -32,7 +32,7 @@ from orature.data.shar import CUTS, RECORDINGS, cut_with_path, read_cuts, shar_n
 from orature.data.speech_checks import DurationBounds, bounds_of
 from orature.engines.voices import voice_files
 from orature.flow.context import StageContext
-from orature.flow.ref import Ref
+from orature.flow.ref import Ref, Resources
 from orature.flow.shards import shard_name
 from orature.flow.stage import Stage
 from orature.stages.inputs import VoiceRef
@@ -91,7 +91,7 @@ class Synthesise(Stage):
             plan = make_plan(
                 corpus, self._embargo(ctx), seed=self.seed, readings=self.readings, folder=ctx.state, on_row=bar.advance
             )
-        work = self._work(ctx)
+        work = self.work(ctx.path_of, ctx.resources, self._kept_profile(ctx))
         batches = plan.batches(self.per_shard)
         try:
             shards = ctx.map_shards(
@@ -124,33 +124,40 @@ class Synthesise(Stage):
         folder = ctx.path_of(self.embargo)
         return read_embargo(folder)
 
-    def _work(self, ctx: StageContext) -> ShardWork:
-        target = None if self.target is None else Corpus.open(ctx.path_of(self.target))
-        profile = None
-        if target is not None and self.realism == "match":
-            profile = self._profile(ctx, target)
-            with ctx.writing(PROFILE) as part:
-                write_json(part, profile.to_json())
+    def work(self, locate: Callable[[Ref], Path], on: Resources, profile: Profile | None) -> ShardWork:
+        """What is done with each shard; `profile` is that of the target, None to leave the speech clean."""
+        target = None if self.target is None else Corpus.open(locate(self.target))
         return ShardWork(
             voice=self.voice,
             language=self.language,
             manner=Manner(self.seed, self.readings, self.rate, self.pitch, self.expression),
             speakers=self.speakers,
-            prompts="" if self.prompts is None else str(ctx.path_of(self.prompts)),
+            prompts="" if self.prompts is None else str(locate(self.prompts)),
             profile=profile,
             bounds=DurationBounds() if target is None else bounds_of(target.split("train")),
             audio_format=self.audio_format,
             split=self.split,
-            device=ctx.resources.device,
-            threads=ctx.resources.threads or (1 if ctx.resources.workers > 1 else None),
+            device=on.device,
+            threads=on.threads or (1 if on.workers > 1 else None),
         )
 
-    def _profile(self, ctx: StageContext, target: Corpus) -> Profile:
+    def profile(self, locate: Callable[[Ref], Path]) -> Profile | None:
+        """The sound of the target's train recordings; None where nothing is to be matched."""
+        if self.target is None or self.realism == "none":
+            return None
+        return profile_of(Corpus.open(locate(self.target)).split("train"))
+
+    def _kept_profile(self, ctx: StageContext) -> Profile | None:
+        """The profile, measured once however often the stage is resumed."""
         saved = ctx.state / PROFILE
         if saved.is_file():
-            return Profile.from_json(json.loads(saved.read_text(encoding="utf-8")))
-        profile = profile_of(target.split("train"))
-        write_json(saved, profile.to_json())
+            profile: Profile | None = Profile.from_json(json.loads(saved.read_text(encoding="utf-8")))
+        else:
+            profile = self.profile(ctx.path_of)
+        if profile is not None:
+            write_json(saved, profile.to_json())
+            with ctx.writing(PROFILE) as part:
+                write_json(part, profile.to_json())
         return profile
 
     def _needs(self, ctx: StageContext) -> list[Path]:
