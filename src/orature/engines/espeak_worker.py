@@ -1,44 +1,41 @@
-"""A process that speaks with espeak-ng, reached only through two pipes.
+"""An engine for `workers/serve.py` that speaks with espeak-ng, in a process of its own.
 
 espeak-ng is GPL-3.0-or-later, not thread-safe, and gives other samples when one process repeats a text. So it lives
-in a process of its own that imports nothing else of Orature (it may run in an environment of its own), initialises
-the library once, never synthesises itself, and forks a child for each utterance, with the noise seeded anew: the same
-text, voice and settings then give the same samples, whatever came before and however many workers there are.
+behind the pipes of docs/voice_worker.md, in a file that imports nothing else of Orature (it may run in an environment
+of its own), initialises the library once, never synthesises itself, and forks a child for each utterance, with the
+noise seeded anew: the same text, voice and settings then give the same samples, whatever came before and however many
+workers there are.
 
-Protocol (version 1), one request at a time:
-
-- on start the worker writes one JSON line: ``{"protocol": 1, "engine": "espeak-ng 1.52.0", "rate_hz": 22050}``
-  (or ``{"error": {"reason", "detail"}}`` and ends);
-- request, one JSON line on standard input: ``{"op": "speak", "text", "voice", "rate_wpm", "pitch", "range",
-  "volume", "timeout_s"}`` or ``{"op": "voices"}``;
-- reply on standard output: a JSON line ``{"samples": n}`` followed by n little-endian int16 samples, or
-  ``{"samples": 0, "error": {"reason", "detail"}}``, or ``{"voices": [...], "variants": [...]}``;
-- end of input ends the worker.
+A request's `language` is a tag or an espeak identifier, its `speaker` a variant; `rate` 1 is 175 words a minute,
+`pitch` goes from -12 to 11.75 semitones, `expression` from 0 to 1.98. `options` with voice, rate_wpm, pitch, range and
+volume are espeak's own numbers and stand above these. Beside `speak` it knows `voices` and `phonemes`.
 
 Example::
 
-    echo '{"op": "speak", "text": "habari", "voice": "bnt/sw"}' | python -m orature.engines.espeak_worker
+    python serve.py espeak_worker.py
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import select
 import signal
-import sys
 import time
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-PROTOCOL = 1
 _SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000
 _UTF8 = 1
+_IPA = 2
 _PARAMETERS = {"rate_wpm": 1, "volume": 2, "pitch": 3, "range": 4}
 _DEFAULTS = {"rate_wpm": 175, "volume": 100, "pitch": 50, "range": 50}
+_LIMITS = {"rate_wpm": (80, 450), "pitch": (0, 99), "range": (0, 99)}
+_TRAITS = {"rate": True, "pitch": True, "expression": True, "batch": 16, "most_characters": 5000, "most_seconds": 600.0}
+_LICENCE = "GPL-3.0-or-later (a separate program; its licence does not extend to the audio it makes)"
 
 
 class _VoiceRecord(ctypes.Structure):
@@ -74,17 +71,18 @@ class Library:
             raise OSError(f"espeak-ng could not be initialised with the data in {self.data}")
         self.version = self.lib.espeak_Info(None).decode().split(" ")[0]
 
-    def voices(self) -> list[dict[str, str]]:
-        """Identifier, language tag and name of each voice."""
+    def voices(self) -> list[dict[str, Any]]:
+        """Identifier, first language tag, name and all tags of each voice, by identifier."""
         found = []
         records = self.lib.espeak_ListVoices(None)
         for record in records:
             if not record:
                 break
             voice = record.contents
-            tag = ctypes.string_at(voice.languages + 1).decode()  # a priority byte stands before the tag
-            found.append({"id": voice.identifier.decode(), "language": tag, "name": voice.name.decode()})
-        return sorted(found, key=lambda row: row["id"])
+            tags = _tags(voice.languages)
+            row = {"id": voice.identifier.decode(), "language": tags[0], "name": voice.name.decode(), "tags": tags}
+            found.append(row)
+        return sorted(found, key=lambda row: str(row["id"]))
 
     def variants(self) -> list[str]:
         return sorted(path.name for path in (self.data / "voices" / "!v").iterdir())
@@ -117,12 +115,35 @@ class Library:
             raise OSError("espeak-ng reports an internal error")
         return b"".join(chunks)
 
+    def phonemes(self, text: str, voice: str) -> str:
+        """IPA of a text, clauses joined by spaces. Runs in a forked child, once."""
+        if self.lib.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise LookupError(f"espeak-ng refuses the voice {voice!r}")
+        self.lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        buffer = ctypes.create_string_buffer(text.encode())
+        place = ctypes.c_void_p(ctypes.addressof(buffer))
+        clauses = []
+        while place.value:
+            clause = self.lib.espeak_TextToPhonemes(ctypes.byref(place), _UTF8, _IPA)
+            clauses.append((clause or b"").decode("utf-8", "replace").strip())
+        return " ".join(clause for clause in clauses if clause)
 
-def _child(library: Library, request: dict[str, Any], pipe: int) -> None:
-    """Synthesises, writes the samples to `pipe` and leaves without any clean-up of the parent's things."""
+
+def _tags(place: int) -> list[str]:
+    """The language tags of a voice record: each a byte of priority and a text, a zero byte after the last."""
+    found: list[tuple[int, str]] = []
+    while priority := ctypes.string_at(place, 1)[0]:
+        tag = ctypes.string_at(place + 1)
+        found.append((priority, tag.decode()))
+        place += len(tag) + 2
+    return [tag for _, tag in found]
+
+
+def _child(work: Callable[[], bytes], pipe: int) -> None:
+    """Does the work, writes what comes of it to `pipe` and leaves without any clean-up of the parent's things."""
     code = 0
     try:
-        data = library.speak(request)
+        data = work()
         while data:
             data = data[os.write(pipe, data) :]
     except LookupError:
@@ -148,67 +169,96 @@ def _collect(pipe: int, child: int, timeout_s: float) -> bytes | None:
         parts.append(part)
 
 
-def speak_once(library: Library, request: dict[str, Any]) -> tuple[bytes, dict[str, str] | None]:
-    """Samples of one request from a fresh child, or an error with a reason and a detail."""
+def in_child(work: Callable[[], bytes], timeout_s: float) -> tuple[bytes, dict[str, str] | None]:
+    """What `work` gives in a fresh child, or an error with a reason and a detail."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _child(library, request, writing)
+        _child(work, writing)
     os.close(writing)
-    timeout_s = float(request.get("timeout_s", 30.0))
     data = _collect(reading, child, timeout_s)
     os.close(reading)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if data is None:
         return b"", {"reason": "timeout", "detail": f"no answer within {timeout_s:g} s"}
     if status == 3:
-        return b"", {"reason": "unknown-voice", "detail": f"espeak-ng has no voice {request.get('voice')!r}"}
+        return b"", {"reason": "unknown-voice", "detail": "espeak-ng has no such voice"}
     if status != 0:
         return b"", {"reason": "voice-failed", "detail": f"the synthesising process ended with {status}"}
-    if not data.strip(b"\0"):
-        return b"", {"reason": "no-audio", "detail": f"the voice {request.get('voice')!r} gave no sound for this text"}
     return data, None
 
 
-def answer(library: Library, line: bytes, out: BinaryIO) -> None:
-    """Handles one request line."""
-    try:
-        request = json.loads(line)
-        op = request["op"]
-    except (ValueError, KeyError, TypeError):
-        op, request = "", {}
-    samples = b""
-    header: dict[str, Any]
-    if op == "speak" and isinstance(request.get("text"), str) and isinstance(request.get("voice"), str):
-        samples, error = speak_once(library, request)
-        header = {"samples": len(samples) // 2} | ({"error": error} if error else {})
-    elif op == "voices":
-        header = {"voices": library.voices(), "variants": library.variants()}
-    else:
-        header = {"samples": 0, "error": {"reason": "bad-request", "detail": "not a request of this protocol"}}
-    out.write(json.dumps(header).encode() + b"\n" + samples)
-    out.flush()
+def settings_of(request: dict[str, Any]) -> dict[str, Any]:
+    """espeak's own numbers for a request; ValueError says which wish lies outside of what it can do."""
+    speaker = str(request.get("speaker") or "")
+    voice = str(request.get("language") or "") + (f"+{speaker}" if speaker else "")
+    settings = {
+        "text": request["text"],
+        "voice": voice,
+        "rate_wpm": round(175 * float(request.get("rate", 1.0))),
+        "pitch": round(50 + 50 * float(request.get("pitch", 0.0)) / 12),
+        "range": round(50 * float(request.get("expression", 1.0))),
+        "volume": 100,
+        **(request.get("options") or {}),
+    }
+    for name, (low, high) in _LIMITS.items():
+        if not low <= int(settings[name]) <= high:
+            raise ValueError(f"{name} would be {settings[name]}; espeak-ng goes from {low} to {high}")
+    return settings
 
 
-def main() -> None:
-    """Serves requests from standard input until it ends."""
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever the library prints must not get between the replies
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the client's business; it closes our input
-    try:
-        library = Library()
-    except (ImportError, OSError) as error:
-        reason = "not-installed" if isinstance(error, ImportError) else "cannot-start"
-        out.write(json.dumps({"error": {"reason": reason, "detail": str(error)}}).encode() + b"\n")
-        out.flush()
-        return
-    hello = {"protocol": PROTOCOL, "engine": f"espeak-ng {library.version}", "rate_hz": library.rate_hz}
-    out.write(json.dumps(hello).encode() + b"\n")
-    out.flush()
-    while line := sys.stdin.buffer.readline():
-        answer(library, line, out)
+class Engine:
+    """What `serve.py` asks: a hello, `speak`, and two operations more."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        rows = library.voices()
+        self.operations = {"voices": self._voices, "phonemes": self._phonemes}
+        self.hello = {
+            "engine": "espeak-ng",
+            "revision": f"espeak-ng {library.version}",
+            "rate_hz": library.rate_hz,
+            "licence": _LICENCE,
+            "deterministic": True,
+            "languages": sorted({tag for row in rows for tag in (*row["tags"], row["id"])}),
+            "speakers": {"*": ["", *library.variants()]},
+            "traits": _TRAITS,
+        }
+
+    def speak(self, requests: list[dict[str, Any]]) -> Iterator[tuple[int, bytes | dict[str, str]]]:
+        """Samples or a refusal for each request, each spoken in a child of its own."""
+        for place, request in enumerate(requests):
+            yield place, self._outcome(request)
+
+    def _outcome(self, request: dict[str, Any]) -> bytes | dict[str, str]:
+        try:
+            settings = settings_of(request)
+        except (ValueError, TypeError, OverflowError) as error:
+            return {"reason": "out-of-range", "detail": str(error)}
+        timeout_s = float(request.get("timeout_s", 30.0))
+        samples, error_ = in_child(lambda: self._library.speak(settings), timeout_s)
+        if error_:
+            return error_
+        if not samples.strip(b"\0"):
+            return {"reason": "no-audio", "detail": f"the voice {settings['voice']!r} gave no sound for this text"}
+        return samples
+
+    def _voices(self, message: dict[str, Any]) -> dict[str, Any]:
+        return {"id": message.get("id"), "voices": self._library.voices(), "variants": self._library.variants()}
+
+    def _phonemes(self, message: dict[str, Any]) -> dict[str, Any]:
+        voice = str(message.get("language", ""))
+        found = []
+        for text in message.get("texts", []):
+            spoken = str(text).replace("\0", " ")
+            data, error = in_child(lambda spoken=spoken: self._library.phonemes(spoken, voice).encode(), 30.0)  # type: ignore[misc]
+            if error:
+                return {"id": message.get("id"), "error": error}
+            found.append(data.decode())
+        return {"id": message.get("id"), "phonemes": found}
 
 
-if __name__ == "__main__":
-    main()
+def begin(arguments: list[str]) -> Engine:
+    """The engine; it takes no arguments. ImportError without the wheel, OSError when the library cannot start."""
+    return Engine(Library())

@@ -24,7 +24,7 @@ from typing import Any
 from orature.core.errors import ConfigError, MissingExtra, ModelError, OratureError, WorkFailed
 from orature.core.types import Refusal
 from orature.engines.pipe_hello import PROTOCOLS, Hello, read_hello
-from orature.engines.pipe_process import Reply, WorkerDied, WorkerProcess
+from orature.engines.pipe_process import WAKE_S, Reply, WorkerDied, WorkerProcess
 
 _IN_FLIGHT = 2
 """Batches that a worker holds at a time: one that it speaks, one that waits in its pipe."""
@@ -267,7 +267,7 @@ class _Round:
                     selector.register(worker.process.input, selectors.EVENT_WRITE, (slot, worker, "write"))
             if not deadlines:
                 return
-            events = selector.select(max(0.0, min(deadlines) - time.monotonic()))
+            events = selector.select(min(WAKE_S, max(0.0, min(deadlines) - time.monotonic())))
         for key, _ in events:
             self._on(*key.data)
         for slot, worker in running:

@@ -24,6 +24,8 @@ from typing import IO, Any
 
 LONGEST_LINE = 4 << 20
 """Bytes of a line that a worker may write."""
+WAKE_S = 0.5
+"""The longest wait in one piece: a signal that another thread took is seen after it."""
 _READ = 1 << 18
 _TAIL = 4000
 _GRACE_S = 2.0
@@ -136,7 +138,7 @@ class WorkerProcess:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise WorkerDied("it did not answer in time")
-                for key, _ in selector.select(left):
+                for key, _ in selector.select(min(WAKE_S, left)):
                     if key.fd == self.input:
                         self.write()
                         if not self._out:
@@ -174,7 +176,7 @@ class WorkerProcess:
         with selectors.DefaultSelector() as selector:
             selector.register(self.output, selectors.EVENT_READ)
             while (left := deadline - time.monotonic()) > 0:
-                for _ in selector.select(left):
+                for _ in selector.select(min(WAKE_S, left)):
                     try:
                         if not os.read(self.output, _READ):
                             return
