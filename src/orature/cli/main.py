@@ -28,13 +28,14 @@ from orature.cli import (
     run,
     spine,
     synthesise,
+    text,
     train,
     train_voice,
     transcribe,
 )
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-_MAKE = "up demo ingest check split train average train-voice synthesise run lm tune"
+_MAKE = "up demo ingest check split train average train-voice text synthesise run lm tune"
 _USE = "evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
 
@@ -93,6 +94,7 @@ def build() -> typer.Typer:
         run,
         train_voice,
         synthesise,
+        text,
     ):
         group.register(app)
     return app
