@@ -70,8 +70,21 @@ TextOption = Annotated[
     ),
 ]
 
+WithOption = Annotated[
+    str | None,
+    typer.Option(
+        "--with",
+        metavar="LIST",
+        help="What to do with the text: lm, back_translation, or both with a comma.",
+        show_default="lm, and back_translation where the voice knows the language",
+    ),
+]
+VoiceOption = Annotated[
+    str | None, typer.Option(help="Voice that reads the text for back-translation.", show_default="espeak")
+]
+
 _UP_NAMES = "source to lang format scale seed device threads store train split start rehearse guard text"
-UP_OPTIONS = (*_UP_NAMES.split(), "processes", "sharding")
+UP_OPTIONS = (*_UP_NAMES.split(), "processes", "sharding", "with", "voice", "back_translation")
 
 
 def register(app: typer.Typer) -> None:
@@ -111,6 +124,8 @@ def up(
     rehearse: RehearseOption = None,
     guard: GuardOption = None,
     text: TextOption = None,
+    extras: WithOption = None,
+    voice: VoiceOption = None,
     assign: SetOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     threads: ThreadsOption = None,
@@ -141,6 +156,7 @@ def up(
     typed["rehearse"] = [str(folder) for folder in rehearse] if rehearse else None
     typed["text"] = [str(file) for file in text] if text else None
     typed["guard"] = [str(folder) for folder in guard] if guard else None
+    typed |= {"with": extras, "voice": voice}
     given = _given(read_settings(config, UP_OPTIONS) if config else {}, typed, parse_assignments(assign or []))
     source, to = Path(str(given["source"])), Path(str(given["to"]))
     home = Path(str(given["store"])) if given.get("store") else None
@@ -167,7 +183,18 @@ def _up_options(given: dict[str, Any]) -> UpOptions:
         rehearse=tuple(str(folder) for folder in given.get("rehearse") or ()),
         guards=tuple(str(folder) for folder in given.get("guard") or ()),
         texts=tuple(str(file) for file in given.get("text") or ()),
+        extras=_listed(given.get("with")),
+        voice=str(given.get("voice") or "espeak"),
+        translation=_table(given, "back_translation"),
     )
+
+
+def _listed(value: Any) -> tuple[str, ...] | None:
+    """The names of `--with` ("lm,back_translation") or of a list in a file; "none" for nothing."""
+    if value is None:
+        return None
+    names = value.split(",") if isinstance(value, str) else value
+    return tuple(name for name in (str(one).strip() for one in names) if name not in ("", "none"))
 
 
 def _up_resources(given: dict[str, Any], as_json: bool) -> Resources:
@@ -197,7 +224,7 @@ def _table(given: dict[str, Any], name: str) -> dict[str, Any]:
 
     value = given.get(name) or {}
     if not isinstance(value, dict):
-        example = "{updates: 500}" if name == "train" else "{strategy: random}"
+        example = {"train": "{updates: 500}", "split": "{strategy: random}"}.get(name, "{ratios: [1, 5]}")
         raise ConfigError(f"{name!r} must hold options of its own", next_step=f"write it as in `{name}: {example}`")
     return value
 
@@ -228,6 +255,7 @@ def _story(facts: dict[str, Any]) -> str:
             "",
             f"test: {score['utterances']} utterances, {score['words']} words, {score['hours']:.2f} h",
             *rate_lines(score),
+            *((score.get("arms") or {}).get("verdict", {}).get("sentences", [])),
             *(f"  note: {warning}" for warning in score.get("warnings", [])),
             f"model:  {facts['model']}",
             f"use it: orature transcribe {facts['model']} RECORDING.wav",

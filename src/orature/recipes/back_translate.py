@@ -33,13 +33,14 @@ from orature.recipes.registry import Outcome, Request
 from orature.recipes.rehearsal import rehearsed
 from orature.recipes.scoring import decode_and_score, score_of, spoken, zero_shot
 from orature.recipes.speech_steps import Speech, SpeechWork, spoken_text
-from orature.recipes.training import UpOptions, split_stage, train_stage
+from orature.recipes.training import UpOptions, only_language, split_stage, train_stage
 from orature.stages.compare_arms import ArmScore, CompareArms
 from orature.stages.evaluate import Circumstances, Extras, lineage_rows, publish_results
 from orature.stages.ingest import ingest_stage
 from orature.stages.pool import Pool
 from orature.stages.split import describe, read_splits
 from orature.stages.train import Train
+from orature.train.config import Scale
 from orature.train.devices import usable_cores
 
 ABOUT = "real and synthetic speech from text, beside real speech alone, at equal compute"
@@ -58,6 +59,7 @@ class Work:
     budget: Budget
     corpus_name: str
     on: Resources
+    scale: Scale = "dev"
     notes: list[str] = field(default_factory=list)
 
     def said(self, sentence: str) -> None:
@@ -141,7 +143,7 @@ def translated(
     base = train_stage(run, splits, options, name=name)
     real_s = sum(arm_steps.seconds_by_origin(run, splits).values())
     budget = arm_steps.equal_budget(base.config, real_s=real_s, last_share=settings.last_share)
-    work = Work(run, settings, splits, base, budget, name, on)
+    work = Work(run, settings, splits, base, budget, name, on, options.scale)
     say(
         f"back-translation: {1 + len(settings.ratios)} trainings of {budget.updates} updates "
         f"({budget.hours:.1f} h of audio each), {100 * settings.last_share:.0f} % of them on real speech at the end"
@@ -149,11 +151,11 @@ def translated(
     before = zero_shot(run, base, splits, name, on)
     real = arm_steps.train_arm(run, base, budget, name=REAL, on=on, corpus_name=name, about=REAL)
     say(f"{REAL}: {arm_steps.told(run, real.dev)} on dev")
-    speech = _speech(work, real, real_s)
+    speech = spoken_text(speech_work(work, real, real_s))
     tried, failed = _sweep(work, speech)
     best = arm_steps.best_on_dev(run, tried, settings.choose) if tried else None
     extra, merged = _merged(work, real, best)
-    looped, rounds = _looped(work, real, best, speech)
+    looped, rounds = _looped(work, real, best, speech, real_s)
     candidates = [arm for arm in (real, best, extra, looped) if arm is not None]
     for sentence in arm_steps.unequal([arm for arm in candidates if arm is not looped]):
         work.said(f"the compute was not equal: {sentence}")
@@ -167,30 +169,24 @@ def translated(
     return Translated(published, heard, scored, compared, before, facts)
 
 
-def _speech(work: Work, real: Arm, real_s: float) -> Speech:
-    """Synthetic speech ready to be mixed, judged beside people; or the reason why there is none."""
-    settings = work.settings
+def speech_work(work: Work, judge: Arm, real_s: float) -> SpeechWork:
+    """What the steps from text to speech need; `judge` judges the voice where no other recogniser is named."""
+    settings, first = work.settings, work.budget.first
     most = max(settings.ratios)
-    phase_h = work.budget.first.updates * work.budget.first.batch_seconds * work.budget.first.accumulate / 3600
-    wanted_s = min(3600 * phase_h * most / (1 + most), 1e9)
-    steps = SpeechWork(
+    corpus = Corpus.open(work.run.path_of(work.splits))
+    return SpeechWork(
         run=work.run,
         settings=settings,
         splits=work.splits,
-        language=settings.language or work.base.language or _language(work),
+        language=settings.language or work.base.language or only_language(corpus),
         seed=work.base.config.seed,
         real_s=real_s,
-        wanted_s=wanted_s,
-        trained=real.model,
+        wanted_s=first.updates * first.batch_seconds * first.accumulate * most / (1 + most),
+        trained=judge.model,
         on=work.on,
         said=work.said,
+        scale=work.scale,
     )
-    return spoken_text(steps)
-
-
-def _language(work: Work) -> str:
-    languages = [tag for tag in Corpus.open(work.run.path_of(work.splits)).summary()["languages"] if tag != "und"]
-    return str(languages[0]) if len(languages) == 1 else ""
 
 
 def _sweep(work: Work, speech: Speech) -> tuple[list[Arm], dict[str, str]]:
@@ -219,13 +215,16 @@ def _merged(work: Work, real: Arm, best: Arm | None) -> tuple[Arm | None, list[d
     return found.arm, found.tried
 
 
-def _looped(work: Work, real: Arm, best: Arm | None, speech: Speech) -> tuple[Arm | None, list[dict[str, Any]]]:
+def _looped(
+    work: Work, real: Arm, best: Arm | None, speech: Speech, real_s: float
+) -> tuple[Arm | None, list[dict[str, Any]]]:
     if not work.settings.loop:
         return None, []
     from orature.recipes.closed_loop import closed_loop
 
     first = real if best is None else arm_steps.best_on_dev(work.run, (real, best), work.settings.choose)
-    found = closed_loop(work, first, speech, ratio=best.ratio if best is not None else min(work.settings.ratios))
+    ratio = best.ratio if best is not None else min(work.settings.ratios)
+    found = closed_loop(work, speech_work(work, first, real_s), first, speech, ratio=ratio)
     return found.arm, found.rounds
 
 

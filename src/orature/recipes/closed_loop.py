@@ -6,7 +6,7 @@ collapses when synthetic speech trains the next voice).
 
 Example::
 
-    found = closed_loop(work, first, speech, ratio=2.0)
+    found = closed_loop(work, steps, first, speech, ratio=2.0)
     found.arm           # None where no round helped
 """
 
@@ -20,7 +20,7 @@ from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.flow import Ref
 from orature.recipes.arms import Arm, rate, train_arm
-from orature.recipes.speech_steps import Speech, keep, read_aloud
+from orature.recipes.speech_steps import Speech, SpeechWork, keep, read_aloud
 from orature.stages.label_speech import LabelSpeech
 from orature.stages.pool import Pool
 from orature.stages.transcribe import Transcribe
@@ -37,14 +37,13 @@ class Looped:
     rounds: list[dict[str, Any]] = field(default_factory=list)
 
 
-def closed_loop(work: Work, first: Arm, speech: Speech, *, ratio: float) -> Looped:
+def closed_loop(work: Work, steps: SpeechWork, first: Arm, speech: Speech, *, ratio: float) -> Looped:
     """Rounds from the arm `first` on, each judged by dev against the best so far; test is not opened."""
-    if speech.text is None:
-        raise ConfigError("a closed loop needs text to read", next_step="--set text=FILE")
+    text_of(speech)
     found = Looped()
     best, metric = first, work.settings.choose
     for number in range(1, work.settings.loop + 1):
-        arm, voice = _round(work, best, speech, number, ratio)
+        arm, voice = _round(work, steps, best, speech, number, ratio)
         before, after = rate(work.run, best.dev, metric), rate(work.run, arm.dev, metric)
         kept = after < before
         said = f"round {number}: {metric.upper()} {100 * before:.1f} % before, {100 * after:.1f} % after on dev; " + (
@@ -61,15 +60,14 @@ def closed_loop(work: Work, first: Arm, speech: Speech, *, ratio: float) -> Loop
     return found
 
 
-def _round(work: Work, best: Arm, speech: Speech, number: int, ratio: float) -> tuple[Arm, Ref]:
+def _round(work: Work, steps: SpeechWork, best: Arm, speech: Speech, number: int, ratio: float) -> tuple[Arm, Ref]:
     """One round: labels, voice, speech, recogniser."""
     run, on = work.run, work.on
     labelled = run.do(label(work, best.model), on=on)
-    voice = train_voice(work, labelled)
-    steps = replace(
-        speech.work, settings=speech.work.settings.model_copy(update={"voice": f"vits:{run.path_of(voice)}"})
-    )
-    made = read_aloud(steps, speech.text_ref, split="train", readings=speech.readings, model=voice)
+    voice = train_voice(work, labelled, number)
+    named = work.settings.model_copy(update={"voice": f"vits:{run.path_of(voice)}"})
+    steps = replace(steps, settings=named)
+    made = read_aloud(steps, text_of(speech), split="train", readings=speech.readings)
     kept = keep(steps, made, None)
     pool = run.do(Pool(corpora=(work.splits, kept), names=("real", "synthetic")), on=on)
     name = f"real + {ratio:g} x synthetic, round {number}"
@@ -77,8 +75,15 @@ def _round(work: Work, best: Arm, speech: Speech, number: int, ratio: float) -> 
     return replace(arm, role="loop", about=f"closed loop, round {number}"), voice
 
 
+def text_of(speech: Speech) -> Ref:
+    """The text that is read in each round; ConfigError where there is none."""
+    if speech.text is None:
+        raise ConfigError("a closed loop needs text to read", next_step="--set text=FILE")
+    return speech.text
+
+
 def label(work: Work, model: Ref) -> LabelSpeech:
-    """The stage that gives real speech the recogniser's transcripts: unlabelled speech where there is any, else train."""
+    """The stage that gives real speech the recogniser's transcripts: unlabelled speech, else train."""
     split = work.settings.loop_labels
     if split == "auto":
         corpus = Corpus.open(work.run.path_of(work.splits))
@@ -89,6 +94,14 @@ def label(work: Work, model: Ref) -> LabelSpeech:
     return LabelSpeech(corpus=work.splits, hypotheses=heard, split=split, min_score=work.settings.min_score)
 
 
-def train_voice(work: Work, labelled: Ref) -> Ref:
-    """A voice trained on the labelled recordings."""
-    raise ConfigError(f"voice training {labelled}")
+def train_voice(work: Work, labelled: Ref, number: int) -> Ref:
+    """A voice trained on the labelled recordings; `loop_voice` says how (size, start, judge, and training options)."""
+    from orature.recipes.train_voice import VoiceOptions, voice_stage
+
+    given = dict(work.settings.loop_voice)
+    own = {name: str(given.pop(name)) for name in ("scale", "size", "start", "judge") if name in given}
+    options = VoiceOptions(
+        **{"scale": work.scale, **own}, language=work.base.language, seed=work.base.config.seed, settings=given
+    )
+    stage = voice_stage(labelled, options, name=f"{work.corpus_name}-round-{number}", embargo=(work.splits,))
+    return work.run.do(stage, on=work.on)

@@ -72,6 +72,11 @@ _TABLE: dict[str, Recipe] = {
         "orature.recipes.back_translate",
         "real and synthetic speech from text, beside real speech alone, at equal compute",
     ),
+    "calibrate": Recipe(
+        "calibrate",
+        "orature.recipes.calibrate",
+        "the quality (Norm_I) from which on synthetic speech helps",
+    ),
     "multilingual": Recipe(
         "multilingual",
         "orature.recipes.multilingual",

@@ -12,21 +12,26 @@ Example::
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orature.core.errors import ConfigError
+from orature.core.errors import ConfigError, OratureError
 from orature.data.corpus import Corpus, id_hash
+from orature.engines.voices import open_voice, parse_voice
 from orature.flow import Ref, Resources, Run
 from orature.recipes.back_settings import BackTranslateConfig
 from orature.recipes.judging import filtered, judged, read_judgement
 from orature.recipes.settings import override
 from orature.stages.compare_arms import value_of
-from orature.stages.inputs import corpus_ref, model_ref, text_corpus_ref
+from orature.stages.inputs import corpus_ref, model_ref, text_corpus_ref, voice_ref
 from orature.stages.probe_text import ProbeText
+from orature.stages.synthesise import Synthesise
+from orature.stages.text_corpus import text_stage
 from orature.text.text_corpus import SUMMARY, TextCorpus
+from orature.train.config import Scale
+from orature.train.devices import usable_cores
 
 EXAMPLES = 12
 JUDGE_KNOWS = 0.25
@@ -36,6 +41,7 @@ ODD_DURATION = 4.0
 CHARACTERS_A_SECOND = 14.0
 """Of read speech, where the corpus has no transcripts to measure it on."""
 MOST_READINGS = 500
+_TEXT_ARGUMENTS = ("kind", "column", "licences", "numbers", "language_check", "near_duplicates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class SpeechWork:
     """The real-only model: the judge where none is named."""
     on: Resources
     said: Callable[[str], None]
+    scale: Scale = "dev"
 
 
 @dataclass(slots=True)
@@ -62,12 +69,17 @@ class Speech:
     kept: Ref | None = None
     text: Ref | None = None
     made: Ref | None = None
+    probe: Ref | None = None
+    """Sentences of dev, read by the voice."""
     judgement: Ref | None = None
     calibration: Ref | None = None
     threshold: float | None = None
+    never: bool = False
+    """The calibration found no quality at which synthetic speech helps."""
     pool: Ref | None = None
     why_none: str = ""
     fallback: str = ""
+    readings: int = 1
     facts: dict[str, str | int | float | bool | None] = field(default_factory=dict)
 
     def examples(self, run: Run) -> list[dict[str, Any]]:
@@ -114,11 +126,15 @@ def spoken_text(work: SpeechWork) -> Speech:
         speech.why_none = "no sentence of the text was left; the report says why"
         work.said(speech.why_none)
         return speech
+    speech.readings = readings_for(work, text)
+    speech.facts["readings"] = speech.readings
     judge_voice(work, speech)
+    if work.settings.calibrate:
+        speech.made = read_aloud(work, speech.text, split="train", readings=speech.readings)
     calibrate_voice(work, speech)
     if not passes(work, speech):
         return speech
-    speech.made = read_aloud(work, speech.text, split="train", readings=readings_for(work, text))
+    speech.made = read_aloud(work, speech.text, split="train", readings=speech.readings)
     return _filtered(work, speech)
 
 
@@ -164,9 +180,7 @@ def voice_facts(voice: str, language: str, on: Resources) -> dict[str, Any]:
 
     ConfigError where it cannot read the language at all.
     """
-    from orature.engines.voices import open_voice, parse_voice
-
-    with open_voice(voice, device=on.device if on.device != "auto" else "cpu", threads=on.threads) as opened:
+    with open_voice(voice, device=_device(on), threads=on.threads) as opened:
         speakers = opened.speakers(language)
         card = opened.card
         fallback = getattr(opened, "fallback", None)
@@ -180,14 +194,41 @@ def voice_facts(voice: str, language: str, on: Resources) -> dict[str, Any]:
     }
 
 
+def _device(on: Resources) -> str:
+    return on.device if on.device != "auto" else "cpu"
+
+
+def reads_itself(voice: str, language: str, on: Resources) -> str:
+    """Why `voice` cannot read `language` with sounds of its own; "" where it can."""
+    try:
+        found = voice_facts(voice, language, on)
+    except OratureError as error:
+        return error.what
+    return f"it would read {language} with {found['fallback']}" if found["fallback"] else ""
+
+
 def make_text(work: SpeechWork) -> Ref:
     """The text corpus: a ready one as it is, or the text cleaned, screened against dev and test, and cut to size."""
     settings = work.settings
     if len(settings.text) == 1 and (Path(settings.text[0]) / SUMMARY).is_file():
         return text_corpus_ref(Path(settings.text[0]))
-    from orature.stages.text_corpus import MakeText
+    given = settings.text_options
+    arguments = {name: given[name] for name in _TEXT_ARGUMENTS if name in given}
+    stage = text_stage(
+        [Path(text) for text in settings.text],
+        language=work.language,
+        corpora=[work.run.path_of(work.splits)],
+        **arguments,
+    )
+    size = {"most": settings.sentences} if settings.sentences else {"most_hours": max(work.wanted_s, 1.0) / 3600}
+    stage = stage.model_copy(update={"corpora": (work.splits,), "seed": work.seed, **size})
+    fields = {name: value for name, value in given.items() if name not in _TEXT_ARGUMENTS}
+    return work.run.do(override(stage, fields, "text_options."), on=_wide(work.on))
 
-    raise ConfigError(f"text {MakeText}")
+
+def _wide(on: Resources) -> Resources:
+    """For stages of many small tasks: a process a core."""
+    return on.model_copy(update={"workers": on.threads or usable_cores()})
 
 
 def characters_a_second(run: Run, splits: Ref) -> float:
@@ -209,10 +250,25 @@ def readings_for(work: SpeechWork, text: TextCorpus) -> int:
 
 
 def read_aloud(work: SpeechWork, text: Ref, *, split: str, readings: int = 1) -> Ref:
-    """The text read by the voice in the acoustics of the train recordings; for "train" under the embargo."""
-    from orature.stages.synthesise import synthesise_stage
+    """The text read by the voice in the acoustics of the train recordings; for "train" under the embargo.
 
-    raise ConfigError(f"{synthesise_stage}{override}")
+    A voice without speakers of its own imitates those of the train recordings, where it can.
+    """
+    with open_voice(work.settings.voice, device=_device(work.on), threads=work.on.threads) as opened:
+        voice = voice_ref(work.settings.voice, opened)
+        clones = opened.traits.prompts and opened.speakers(work.language) == [""]
+    stage = Synthesise(
+        text=text,
+        voice=voice,
+        language=work.language,
+        target=work.splits,
+        embargo=work.splits if split == "train" else None,
+        prompts=work.splits if clones else None,
+        readings=readings,
+        split="dev" if split == "dev" else "train",
+        seed=work.seed,
+    )
+    return work.run.do(override(stage, work.settings.speech, "speech."), on=_wide(work.on))
 
 
 def judge_voice(work: SpeechWork, speech: Speech) -> None:
@@ -221,10 +277,10 @@ def judge_voice(work: SpeechWork, speech: Speech) -> None:
     probe_text = work.run.do(
         ProbeText(corpus=work.splits, language=work.language, most=settings.probes, seed=work.seed), on=work.on
     )
-    probe = read_aloud(work, probe_text, split="dev")
+    speech.probe = read_aloud(work, probe_text, split="dev")
     speech.judgement = judged(
         work.run,
-        probe,
+        speech.probe,
         work.splits,
         judge_of(work),
         synthetic_split="dev",
@@ -245,24 +301,63 @@ def judge_of(work: SpeechWork) -> Ref:
 
 
 def calibrate_voice(work: SpeechWork, speech: Speech) -> None:
-    """The threshold: the one that was given, or the one that small recognisers show."""
+    """The threshold: the one that was given, or the one that small recognisers show on this language and these data.
+
+    The voice as it is and worse versions of it are trained with at equal compute; see `recipes.calibrate`.
+    """
     speech.threshold = work.settings.threshold
+    if not work.settings.calibrate or speech.made is None:
+        return
+    from orature.recipes.calibrate import calibrate
+    from orature.recipes.calibrate_settings import settings_from
+    from orature.stages.calibration import read_calibration
+
+    settings = settings_from({"language": work.language, **work.settings.calibration}, work.scale)
+    speech.calibration = calibrate(
+        work.run,
+        work.splits,
+        speech.made,
+        judge_of(work),
+        settings=settings,
+        scale=work.scale,
+        seed=work.seed,
+        probe=speech.probe,
+        on=work.on,
+    )
+    found = read_calibration(work.run.path_of(speech.calibration))
+    if found["threshold"] is not None:
+        speech.threshold = speech.threshold if speech.threshold is not None else value_of(found["threshold"])
+    speech.never = found["verdict"] == "never"
+    work.said(f"calibration: {found['verdict']}" + _at(speech.threshold))
+
+
+def _at(threshold: float | None) -> str:
+    return "" if threshold is None else f", from a Norm_I of {threshold:.2f} on"
 
 
 def passes(work: SpeechWork, speech: Speech) -> bool:
     """The gate: below the known threshold only where that was asked for."""
-    if speech.judgement is None or speech.threshold is None:
+    sentence = _against(work, speech)
+    if not sentence:
         return True
-    value = value_of(read_judgement(work.run.path_of(speech.judgement))["norm_i"])
-    if value is None or value >= speech.threshold:
-        return True
-    sentence = f"Norm_I {value:.2f} lies below {speech.threshold:.2f}, from which synthetic speech helps here"
     if work.settings.go_on:
         work.said(f"{sentence}; going on because that was asked for")
         return True
     speech.why_none = f"{sentence} (--set go_on=true trains with it nevertheless)"
     work.said(speech.why_none)
     return False
+
+
+def _against(work: SpeechWork, speech: Speech) -> str:
+    """What the threshold says against this voice; "" for nothing."""
+    if speech.never:
+        return "in the calibration speech of this voice helped at no quality"
+    if speech.judgement is None or speech.threshold is None:
+        return ""
+    value = value_of(read_judgement(work.run.path_of(speech.judgement))["norm_i"])
+    if value is None or value >= speech.threshold:
+        return ""
+    return f"Norm_I {value:.2f} lies below {speech.threshold:.2f}, from which synthetic speech helps here"
 
 
 def keep(work: SpeechWork, made: Ref, judgement: Ref | None) -> Ref:
@@ -287,9 +382,3 @@ def _judge_knows(work: SpeechWork, judgement: Ref | None) -> bool:
     if not good and rate is not None:
         work.said(f"the judge gets {100 * rate:.0f} % of real characters wrong, so it does not filter utterances")
     return good
-
-
-def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a text file."""
-    with path.open(encoding="utf-8") as lines:
-        yield from lines

@@ -19,7 +19,7 @@ from orature.data.corpus import Corpus
 from orature.engines.families import family_of, read_config
 from orature.engines.hub import model_folder
 from orature.flow import Ref, Resources, Run
-from orature.recipes.settings import override
+from orature.recipes.settings import nearest, override
 from orature.stages.inputs import corpus_ref, model_ref
 from orature.stages.language_model import text_ref
 from orature.stages.pool import Pool
@@ -31,6 +31,8 @@ from orature.train.presets import preset_for
 UNKNOWN_SPEAKERS = 100
 """Taken for their number where a corpus does not name its speakers."""
 SCALES = ("smoke", "dev", "full")
+EXTRAS, LATER = ("lm", "back_translation"), ("pseudo_label", "speech_translation")
+"""What `up` can do with more than transcribed speech, now and in later versions."""
 _ANY = Ref(key="external", stage="corpus", digest="0" * 64)
 """Stands for a corpus while options are looked at."""
 
@@ -50,7 +52,13 @@ class UpOptions:
     guards: tuple[str, ...] = ()
     """Corpora of old languages that are only scored, before and after."""
     texts: tuple[str, ...] = ()
-    """Text files for a language model."""
+    """Text files for a language model and for back-translation."""
+    extras: tuple[str, ...] | None = None
+    """What is done with the text, of `EXTRAS`; None: all that can be (see `recipes/up.py`)."""
+    voice: str = "espeak"
+    """What reads the text for back-translation."""
+    translation: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `BackTranslateConfig`."""
 
     def __post_init__(self) -> None:
         """Wrong options are refused before a corpus is read, which can take long."""
@@ -62,8 +70,18 @@ class UpOptions:
             family_of(model_folder(self.start, language=self.language))
         for folder in (*self.rehearse, *self.guards):
             Corpus.open(Path(folder))
-        for text in self.texts:
+        self._check_extras()
+        for text in self.texts if self.extras is None or "lm" in self.extras else ():
             text_ref(Path(text))
+
+    def _check_extras(self) -> None:
+        for name in self.extras or ():
+            if name in LATER:
+                raise ConfigError(f"{name} is not in this version", next_step="known: " + ", ".join(EXTRAS))
+            if name not in EXTRAS:
+                raise ConfigError(f"there is nothing called {name!r} to train with", next_step=nearest(name, EXTRAS))
+        if self.extras and not self.texts:
+            raise ConfigError(f"{', '.join(self.extras)} needs text", next_step="name a file of sentences with --text")
 
 
 def split_stage(corpus: Ref, options: UpOptions) -> MakeSplits:

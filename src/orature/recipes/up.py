@@ -21,13 +21,19 @@ from orature.core.files import refuse_unwritable, write_json
 from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.flow import Ref, Resources, Run, Stage, Store, open_store
+from orature.recipes.back_settings import BackTranslateConfig, by_scale, checked
+from orature.recipes.back_translate import outline, train_log, translated
 from orature.recipes.estimate import cost
 from orature.recipes.fusion import fuse, gain
+from orature.recipes.rehearsal import rehearsed
 from orature.recipes.scoring import decode_and_score, forgetting, score_of, zero_shot
-from orature.recipes.training import UpOptions, describe_recipe, split_stage, train_stage
+from orature.recipes.settings import override
+from orature.recipes.speech_steps import reads_itself
+from orature.recipes.training import UpOptions, describe_recipe, only_language, split_stage, train_stage
 from orature.stages.evaluate import Circumstances, Extras, lineage_rows, publish_results
 from orature.stages.ingest import ingest_stage
 from orature.stages.split import describe, read_splits
+from orature.stages.train import Train
 from orature.train.config import Scale
 from orature.train.devices import usable_cores
 
@@ -60,11 +66,17 @@ def up(
     rehearse: Sequence[str | Path] = (),
     guards: Sequence[str | Path] = (),
     texts: Sequence[str | Path] = (),
+    extras: Sequence[str] | None = None,
+    voice: str = "espeak",
+    translation: Mapping[str, Any] | None = None,
     resources: Resources | None = None,
     store: Path | None = None,
     command: str = "",
 ) -> UpResult:
-    """The Python form of `orature up`; `split` and `train` override fields of `MakeSplits` and `TrainConfig`."""
+    """The Python form of `orature up`; `split` and `train` override fields of `MakeSplits` and `TrainConfig`.
+
+    `extras` is `--with` (None: what the text allows), `translation` holds fields of `BackTranslateConfig`.
+    """
     old, watched = tuple(map(str, rehearse)), tuple(map(str, guards))
     first = None if start is None else str(start)
     options = UpOptions(
@@ -78,6 +90,9 @@ def up(
         rehearse=old,
         guards=watched,
         texts=tuple(map(str, texts)),
+        extras=None if extras is None else tuple(extras),
+        voice=voice,
+        translation=translation or {},
     )
     return run_up(source, to, options, resources=resources, store=store, command=command)
 
@@ -95,33 +110,7 @@ def run_up(
     refuse_unwritable(to)
     home = open_store(store or to / STORE)
     run = Run(home, recipe="up", command=command or f"orature up {source} --to {to} --scale {options.scale}")
-    on = resources or Resources()
-    corpus_name = source.name
-    several = on.model_copy(update={"workers": on.threads or usable_cores()})
-    corpus = run.do(ingest_stage(source, format=options.format, language=options.language), on=several)
-    splits = run.do(split_stage(corpus, options), on=on)
-    for line in describe(read_splits(run.path_of(splits))):
-        say(f"split: {line}")
-    stage = train_stage(run, splits, options, name=corpus_name)
-    if run.planned(stage) == "todo":
-        say(describe_recipe(Corpus.open(run.path_of(splits)), options))
-        say(cost(stage, on))
-    before = zero_shot(run, stage, splits, corpus_name, on)
-    model = run.do(stage, on=on)
-    common: dict[str, Any] = {"model": model, "corpus": splits, "split": "test", "language": stage.language, "on": on}
-    heard, scored = decode_and_score(run, **common, name=stage.model_name, corpus_name=corpus_name)
-    done = _Done(model, heard, scored, zero_shot=before)
-    if options.texts:
-        done.decoder = fuse(run, model, splits, [Path(text) for text in options.texts], language=stage.language, on=on)
-    if done.decoder is not None:
-        name = f"{stage.model_name} + language model"
-        done.heard, done.scored = decode_and_score(
-            run, **common, name=name, corpus_name=corpus_name, decoder=done.decoder
-        )
-        done.facts["language_model"] = gain(run, before=scored, after=done.scored)
-    guarded = [Path(folder) for folder in (*options.rehearse, *options.guards)]
-    if guarded:
-        done.facts["guards"] = forgetting(run, stage, model, guarded, on)
+    done = _computed(run, source, options, resources or Resources())
     fresh = _published(to) != done.keys
     if fresh:
         _publish(to, run, done)
@@ -131,11 +120,107 @@ def run_up(
     return UpResult(report=to / "report.html", model=to / "model", score=score, fresh=fresh)
 
 
+def _computed(run: Run, source: Path, options: UpOptions, on: Resources) -> _Done:
+    """All stages, in order."""
+    name = source.name
+    several = on.model_copy(update={"workers": on.threads or usable_cores()})
+    corpus = run.do(ingest_stage(source, format=options.format, language=options.language), on=several)
+    splits = run.do(split_stage(corpus, options), on=on)
+    for line in describe(read_splits(run.path_of(splits))):
+        say(f"split: {line}")
+    stage = train_stage(run, splits, options, name=name)
+    if run.planned(stage) == "todo":
+        say(describe_recipe(Corpus.open(run.path_of(splits)), options))
+        say(cost(stage, on))
+    extras = extras_of(Corpus.open(run.path_of(splits)), options, on)
+    done = (_translated if "back_translation" in extras else _trained)(run, splits, stage, options, name, on)
+    if "lm" in extras:
+        _fuse(run, splits, stage, done, options, name, on)
+    guarded = [Path(folder) for folder in (*options.rehearse, *options.guards)]
+    if guarded:
+        done.facts["guards"] = forgetting(run, stage, done.model, guarded, on)
+    return done
+
+
+def _trained(run: Run, splits: Ref, stage: Train, options: UpOptions, name: str, on: Resources) -> _Done:
+    """One training on the train split."""
+    before = zero_shot(run, stage, splits, name, on)
+    model = run.do(stage, on=on)
+    heard, scored = decode_and_score(
+        run,
+        model=model,
+        corpus=splits,
+        split="test",
+        language=stage.language,
+        name=stage.model_name,
+        corpus_name=name,
+        on=on,
+    )
+    return _Done(model, heard, scored, zero_shot=before)
+
+
+def _translated(run: Run, splits: Ref, stage: Train, options: UpOptions, name: str, on: Resources) -> _Done:
+    """The arms of back-translation; the better one on dev goes on."""
+    settings = translation_of(options)
+    made = translated(run, splits, settings, options, name=name, on=on)
+    return _Done(
+        made.published.model,
+        made.heard,
+        made.scored,
+        zero_shot=made.zero_shot,
+        compared=made.compared,
+        facts=dict(made.facts),
+    )
+
+
+def _fuse(run: Run, splits: Ref, stage: Train, done: _Done, options: UpOptions, name: str, on: Resources) -> None:
+    """A language model on top, where the family can use one."""
+    texts = [Path(text) for text in options.texts]
+    done.decoder = fuse(run, done.model, splits, texts, language=stage.language, on=on)
+    if done.decoder is None:
+        return
+    before = done.scored
+    done.heard, done.scored = decode_and_score(
+        run,
+        model=done.model,
+        corpus=splits,
+        split="test",
+        language=stage.language,
+        name=f"{stage.model_name} + language model",
+        corpus_name=name,
+        decoder=done.decoder,
+        on=on,
+    )
+    done.facts["language_model"] = gain(run, before=before, after=done.scored)
+
+
+def translation_of(options: UpOptions) -> BackTranslateConfig:
+    """The settings of back-translation that `up` was given; ConfigError for wrong ones."""
+    given = {"text": options.texts, "voice": options.voice, "language": options.language, **options.translation}
+    settings = override(BackTranslateConfig(), by_scale(options.scale, given), "back_translation.")
+    same = {"start": options.start, "train": dict(options.train), "split": dict(options.split)}
+    return checked(settings.model_copy(update=same), options.scale, options.seed)
+
+
+def extras_of(corpus: Corpus, options: UpOptions, on: Resources) -> tuple[str, ...]:
+    """What is done with the text: what was asked for; else all for which there is a voice of the language itself."""
+    if options.extras is not None or not options.texts:
+        return options.extras or ()
+    language = options.language or only_language(corpus)
+    why = reads_itself(options.voice, language, on) if language else "the corpus does not say its language"
+    if why:
+        say(f"no back-translation: {why} (ask for it nevertheless with --with lm,back_translation)")
+        return ("lm",)
+    return ("lm", "back_translation")
+
+
 def plan(
     source: Path, to: Path, options: UpOptions, store: Path | None = None, on: Resources | None = None
 ) -> dict[str, Any]:
     """What `up` would do, as far as it can be known without doing it (`--dry-run`)."""
     home = open_store(store or to / STORE)
+    if options.texts:
+        return _plan_with_text(home, source, options, on or Resources())
     run = Run(home, recipe="up", command="")
     steps: list[dict[str, Any]] = []
     ingest = ingest_stage(source, format=options.format, language=options.language)
@@ -154,6 +239,26 @@ def plan(
         "train": train.config.model_dump(mode="json"),
         "cost": cost(train, on),
     }
+
+
+def _plan_with_text(home: Store, source: Path, options: UpOptions, on: Resources) -> dict[str, Any]:
+    """The way with a language model, with back-translation, or with both."""
+    extras = options.extras or ("lm", "back_translation")
+    settings = translation_of(options) if "back_translation" in extras else None
+    if settings is not None:
+        outlined = outline(settings)
+    else:
+        zero = ["transcribe", "evaluate"] if options.start is not None else []
+        outlined = ["ingest", "split", *zero, "train", "transcribe", "evaluate"]
+    if "lm" in extras:
+        outlined += ["lm", "lm", "tune-decoder", "transcribe", "evaluate"]
+    run = rehearsed(home, "up", outlined)
+    shown = run.through(lambda: _computed(run, source, options, on), on)
+    if settings is not None:
+        shown["back_translation"] = settings.model_dump(mode="json")
+    if options.extras is None:
+        shown["note"] = "back-translation is left out where the voice cannot read the language itself"
+    return shown
 
 
 def _planned(run: Run, home: Store, stage: Stage, steps: list[dict[str, Any]]) -> Ref | None:
@@ -176,11 +281,13 @@ class _Done:
     scored: Ref
     zero_shot: Ref | None = None
     decoder: Ref | None = None
+    compared: Ref | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def keys(self) -> dict[str, str]:
         refs = {"model": self.model, "scored": self.scored, "zero_shot": self.zero_shot, "decoder": self.decoder}
+        refs["compared"] = self.compared
         return {name: ref.key for name, ref in refs.items() if ref is not None}
 
 
@@ -190,7 +297,6 @@ def _publish(to: Path, run: Run, done: _Done) -> None:
     home.publish(done.model, to / "model")
     if done.decoder is not None:
         home.publish(done.decoder, to / "decoder")
-    log = (run.path_of(done.model) / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
     rtf = home.info(done.heard.key).notes.get("rtf")
     circumstances = Circumstances(
         command=run.record.command,
@@ -202,7 +308,7 @@ def _publish(to: Path, run: Run, done: _Done) -> None:
         found = score_of(run, done.zero_shot)
         done.facts["zero_shot"] = {name: found[name] for name in ("model", "wer", "cer", "utterances", "words")}
     extras = Extras(
-        train_log=[json.loads(line) for line in log], lineage=lineage_rows(home, done.scored), facts=done.facts
+        train_log=train_log(run, done.model), lineage=lineage_rows(home, done.compared or done.scored), facts=done.facts
     )
     whole = publish_results(to, scored=run.path_of(done.scored), circumstances=circumstances, extras=extras)
     write_json(to / REPORT, whole | {"artefacts": done.keys})

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orature.evaluate.html.calibration_curve import calibration_section
 from orature.evaluate.html.listening import Audio, player
 from orature.evaluate.html.sweep import sweep_chart
 from orature.evaluate.html.text import direction, escape, percent, span, whole
@@ -150,7 +151,7 @@ def synthetic_section(score: Mapping[str, Any], audio: Audio | None = None) -> s
         )
     return (
         '<section id="synthetic"><h2>The synthetic speech</h2>'
-        f'<dl class="about">{shown}</dl>{warning}{_judged(found)}{_text(found)}{_rejected(facts)}'
+        f'<dl class="about">{shown}</dl>{warning}{_judged(found)}{_calibrated(found)}{_text(found)}{_rejected(facts)}'
         f"{_examples(found.get('examples') or (), audio)}</section>"
     )
 
@@ -173,6 +174,10 @@ def _judged(found: Mapping[str, Any]) -> str:
         f"people.{both} Probe: sentences of dev, read by people and by the voice.{bound}</p>"
         + (f"<ul>{warnings}</ul>" if warnings else "")
     )
+
+
+def _calibrated(found: Mapping[str, Any]) -> str:
+    return calibration_section(found["calibration"]) if found.get("calibration") else ""
 
 
 def _text(found: Mapping[str, Any]) -> str:
