@@ -24,6 +24,7 @@ from orature.cli import (
     evaluate,
     export,
     ingest,
+    judge,
     lm,
     run,
     spine,
@@ -35,7 +36,7 @@ from orature.cli import (
 )
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-_MAKE = "up demo ingest check split train average train-voice text synthesise run lm tune"
+_MAKE = "up demo ingest check split train average train-voice text synthesise judge run lm tune"
 _USE = "evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
 
@@ -91,6 +92,7 @@ def build() -> typer.Typer:
         doctor,
         average,
         export,
+        judge,
         run,
         train_voice,
         synthesise,

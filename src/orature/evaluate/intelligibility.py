@@ -79,6 +79,7 @@ class Probe:
             "paired": self.paired,
             "sentences_real": len(real),
             "sentences_syn": len(synthetic),
+            "shared": len(self.texts[0] & self.texts[1]),
             "fingerprint": digest_json([real, synthetic]),
             "left_out_real": self.left_out[0],
             "left_out_syn": self.left_out[1],

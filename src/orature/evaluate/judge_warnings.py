@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orature.evaluate.diversity import narrower
-from orature.evaluate.intelligibility import HIGH_ERROR, lowest_possible
+from orature.evaluate.intelligibility import HIGH_ERROR, SHARED, lowest_possible
 
 FEW_UTTERANCES = 100
 FEW_WORDS = 300
@@ -125,10 +125,11 @@ def _size(found: Mapping[str, Any]) -> list[str]:
                 "as missed."
             )
     probe = found["probe"]
-    if not probe["paired"]:
+    few = min(probe["sentences_real"], probe["sentences_syn"])
+    if not probe["paired"] and probe["shared"] < SHARED * few:
         said.append(
-            "Both sides read different sentences (not paired): harder sentences on one side move Norm_I too. Let the "
-            "voice read the transcripts of the real recordings for a closer answer."
+            f"Not paired: the sides share {probe['shared']:,} of {few:,} sentences, and harder sentences on one side "
+            "move Norm_I too. Let the voice read the transcripts of the real recordings for a closer answer."
         )
     left_out = probe["left_out_real"], probe["left_out_syn"]
     if any(left_out):

@@ -123,9 +123,12 @@ def drawn_rates(
     return drawn, len(total)
 
 
-def expanded_interval(drawn: Floats, units: int) -> tuple[float, float]:
-    """The 95 % interval of draws over so many `units` (at least `MIN_UNITS`), its tails widened as everywhere here."""
-    return _tails(drawn, units)
+def expanded_interval(drawn: Floats, units: int, *, between: bool = True) -> tuple[float, float]:
+    """The 95 % interval of draws over so many `units` (at least `MIN_UNITS`), its tails widened as everywhere here.
+
+    Not `between`: only values that were drawn are given, so that draws may be infinite.
+    """
+    return _tails(drawn, units, "linear" if between else "inverted_cdf")
 
 
 def paired_difference(
@@ -248,11 +251,11 @@ def _draw_rates(errors: tuple[Integers, ...], total: Integers, resamples: int, s
     return [np.concatenate(blocks) for blocks in rates]
 
 
-def _tails(drawn: Floats, units: int) -> tuple[float, float]:
+def _tails(drawn: Floats, units: int, method: Literal["linear", "inverted_cdf"] = "linear") -> tuple[float, float]:
     """Expanded percentiles: the normal tail beyond sqrt(n / (n - 1)) times the t quantile with n - 1 degrees."""
     reach = math.sqrt(units / (units - 1)) * t_quantile(1 - (1 - LEVEL) / 2, units - 1)
     tail = _NORMAL.cdf(-reach)
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    low, high = np.quantile(drawn, [tail, 1 - tail], method=method)
     return float(low), float(high)
 
 
