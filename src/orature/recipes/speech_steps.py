@@ -325,14 +325,10 @@ def calibrate_voice(work: SpeechWork, speech: Speech) -> None:
         on=work.on,
     )
     found = read_calibration(work.run.path_of(speech.calibration))
-    if found["threshold"] is not None:
-        speech.threshold = speech.threshold if speech.threshold is not None else value_of(found["threshold"])
     speech.never = found["verdict"] == "never"
-    work.said(f"calibration: {found['verdict']}" + _at(speech.threshold))
-
-
-def _at(threshold: float | None) -> str:
-    return "" if threshold is None else f", from a Norm_I of {threshold:.2f} on"
+    if speech.threshold is None:
+        speech.threshold = value_of(found["threshold"])
+    work.said(f"calibration: {found['sentence']}")
 
 
 def passes(work: SpeechWork, speech: Speech) -> bool:
