@@ -16,7 +16,8 @@ from orature.engines.voices import open_voice
 from orature.flow import Resources, Store
 from orature.recipes.back_translate import run
 from orature.recipes.registry import Outcome, Request
-from orature.recipes.up import UpOptions, plan, run_up
+from orature.recipes.training import UpOptions
+from orature.recipes.up import plan, run_up
 
 FEW: dict[str, Any] = {
     "size": "micro",
