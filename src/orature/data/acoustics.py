@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from orature.core.errors import AudioError, CorpusError
-from orature.core.types import RATE_HZ, Utterance
+from orature.core.types import RATE_HZ
 from orature.data.audio import Samples, load
 from orature.data.audio_quality import bandwidth_hz
+from orature.data.corpus import Corpus
 
 SAMPLE = 200
 """Recordings that are measured, spread evenly over the corpus."""
@@ -30,7 +31,9 @@ BANDS = 24
 """Bands of equal width in mel in which the colour of the noise is kept."""
 FRAME, HOP = 512, 160
 _QUIET_SHARE = 0.1
-_EDGE_DB = 25.0
+_EDGE_DB, _ABOVE_DB, _LEAST_DB = 25.0, 6.0, 10.0
+"""Speech is what lies less than the first below the loud frames and more than the second above the noise, but in any
+case what lies less than the third below the loud frames."""
 _HOLE_DB, _HOLE_FROM_HZ = 75.0, 1000.0
 FLOOR_DBFS = -96.0
 """The noise of 16 bits: nothing below it is kept."""
@@ -85,12 +88,11 @@ class Profile:
         return {name: round(float(np.median(self.values(name))), 4) for name in PROPERTIES}
 
 
-def profile_of(rows: Iterable[Utterance], sample: int = SAMPLE) -> Profile:
+def profile_of(rows: Corpus, sample: int = SAMPLE) -> Profile:
     """The profile of recordings spread evenly over `rows`; CorpusError where none of them can be measured."""
-    listed = list(rows)
-    step = max(1, len(listed) // sample)
+    step = max(1, len(rows) // sample)
     clips = []
-    for row in islice(listed, 0, step * sample, step):
+    for row in islice(rows, 0, step * sample, step):
         try:
             samples = load(row.audio.path, row.audio.start_s, row.audio.duration_s)
         except AudioError:
@@ -128,7 +130,7 @@ def measure(samples: Samples) -> Traits:
     quiet = np.sort(np.argsort(frame_db, kind="stable")[:count])
     noise_db = float(_decibel(np.mean(power_TF[quiet].sum(axis=1))))
     loud_db = float(np.quantile(frame_db, 0.95))
-    spoken = frame_db > loud_db - _EDGE_DB
+    spoken = frame_db > max(loud_db - _EDGE_DB, min(noise_db + _ABOVE_DB, loud_db - _LEAST_DB))
     level_db = float(_decibel(np.mean(power_TF[spoken].sum(axis=1))))
     edges = np.flatnonzero(spoken)
     edge_hz = bandwidth_hz(samples)

@@ -28,13 +28,16 @@ _CODEC_LEVEL = 0.9
 _FULL_BAND_HZ = 7600.0
 _EDGE_HZ = 150.0
 """Half the width of the slope of a band edge."""
-_PEAK = 0.98
+_KNEE, _MOST_PEAK = 0.6, 2.0
+"""Peaks above the knee are bent, as a recorder's limiter does; louder ones than the second are turned down first."""
 _RT60_S = (0.08, 0.9)
+_OF_DECAY = 0.7
+"""Speech in a room of this share of the wanted decay is measured to have it: its own decays come on top."""
 _DRIER = 1.15
 """A room is added where the target rings this much longer than the speech does by itself."""
 _PAUSE_S = 1.5
 """The longest pause at an end that is copied."""
-_QUIETEST_DB = 1.6
+_QUIETEST_DB = 0.8
 """The quietest tenth of the frames of steady noise lies so far below its mean power."""
 
 
@@ -48,7 +51,7 @@ def match(samples: Samples, profile: Profile, rng: np.random.Generator) -> tuple
     done: dict[str, Any] = {"lead_s": min(clip.lead_s, _PAUSE_S), "trail_s": min(clip.trail_s, _PAUSE_S)}
     samples = _with_pauses(samples, own, done["lead_s"], done["trail_s"])
     if clip.decay_s > _DRIER * own.decay_s:
-        rt60_s = float(np.clip(clip.decay_s, *_RT60_S))
+        rt60_s = float(np.clip(_OF_DECAY * clip.decay_s, *_RT60_S))
         samples = reverberate(samples, Room.draw(rng, (rt60_s, rt60_s)).response(rng))
         done["rt60_s"] = round(rt60_s, 3)
     now = measure(samples)
@@ -66,11 +69,11 @@ def match(samples: Samples, profile: Profile, rng: np.random.Generator) -> tuple
         samples = low_passed(samples, clip.bandwidth_hz - _EDGE_HZ)
         done["bandwidth_hz"] = clip.bandwidth_hz
     peak = float(np.abs(samples).max()) if samples.size else 0.0
-    if peak > _PEAK:
-        samples = samples * np.float32(_PEAK / peak)
-        gain_db += 20 * float(np.log10(_PEAK / peak))
+    if peak > _MOST_PEAK:
+        samples = samples * np.float32(_MOST_PEAK / peak)
+        gain_db += 20 * float(np.log10(_MOST_PEAK / peak))
     done["gain_db"] = round(gain_db, 2)
-    return np.ascontiguousarray(samples, dtype=np.float32), done
+    return limited(samples), done
 
 
 def _with_pauses(samples: Samples, own: Traits, lead_s: float, trail_s: float) -> Samples:
@@ -90,6 +93,15 @@ def _with_pauses(samples: Samples, own: Traits, lead_s: float, trail_s: float) -
     if not after.size:
         kept[kept.size - fade :] *= ramp[::-1]
     return np.concatenate([lead, kept, trail])
+
+
+def limited(samples: Samples) -> Samples:
+    """Below full scale: what is above the knee approaches 1 smoothly; all else stays as it is."""
+    size = np.abs(samples)
+    if not samples.size or float(size.max()) <= _KNEE:
+        return np.ascontiguousarray(samples, dtype=np.float32)
+    bent = _KNEE + (1 - _KNEE) * np.tanh((size - _KNEE) / (1 - _KNEE))
+    return np.where(size > _KNEE, np.sign(samples) * bent * np.float32(0.999), samples).astype(np.float32)
 
 
 def noise_like(clip: Traits, count: int, rng: np.random.Generator) -> Samples:
