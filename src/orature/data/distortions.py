@@ -74,7 +74,7 @@ def distort(samples: Samples, kind: Kind, amount: float, rng: np.random.Generato
 
 def check_amount(kind: Kind, amount: float) -> None:
     """ValueError for an amount that the kind cannot have."""
-    limits = {"noise": (-60.0, 100.0), "bands": (1, 64), "smear": (1, 64), "shuffle": (5, 2000), "shift": (-24, 24)}
+    limits = {"noise": (-60.0, 100.0), "bands": (1, 64), "smear": (1, 64), "shuffle": (5, 500), "shift": (-24, 24)}
     low, high = limits[kind]
     whole = kind != "bands" or amount == round(amount)
     if not low <= amount <= high or not whole:
@@ -138,7 +138,8 @@ def _shuffled(wave: Floats, segment: int, rng: np.random.Generator) -> Floats:
         parts[:, -fade:] *= ramp[::-1]
     order = np.arange(count)
     for first in range(0, count, _SHUFFLED):
-        order[first : first + _SHUFFLED] = rng.permutation(order[first : first + _SHUFFLED])
+        ring = rng.permutation(order[first : first + _SHUFFLED])
+        order[ring] = np.roll(ring, 1)  # one cycle (Sattolo 1986): none stays where it was
     return np.asarray(parts[order].reshape(-1)[: len(wave)], np.float64)
 
 
