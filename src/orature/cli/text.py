@@ -60,7 +60,7 @@ TranscriptOption = Annotated[
     str, typer.Option(help="spoken: transcripts hold the words read; written: they keep figures and symbols.")
 ]
 CheckOption = Annotated[
-    str, typer.Option(help="auto, langid (py3langid), ngrams (like the training transcripts) or none.")
+    str, typer.Option(help="auto, langid (py3langid), ngrams (like the training transcripts), both or none.")
 ]
 NearOption = Annotated[
     float | None, typer.Option(help="Overlap of letters from which two are one; 0 keeps both.", show_default="0.8")

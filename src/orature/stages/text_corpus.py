@@ -34,6 +34,7 @@ from orature.text.language import canonical_tag
 from orature.text.language_check import ALARM_SHARE, OTHER_LANGUAGE, Method
 from orature.text.near_duplicates import exact_duplicates, near_duplicates
 from orature.text.select import NOT_SELECTED, Selection, choose
+from orature.text.spoken import number_code
 from orature.text.text_corpus import REJECTS, SENTENCES, SUMMARY, Sentence, Tally, write_sentences
 from orature.text.text_guide import Bounds, Guide, Judge, Rules
 from orature.text.text_pool import Pool
@@ -222,7 +223,9 @@ class MakeText(Stage):
                 "in rejects.jsonl; --language-check none switches it off"
             )
         if self.numbers == "none" and rejected["digits-unreadable"]:
-            found.append("sentences with figures were left out, because num2words is not at hand or was not wanted")
+            known = number_code(self.language)
+            why = "num2words was not used" if known else f"nobody here knows the numbers of {self.language}"
+            found.append(f"{rejected['digits-unreadable']} sentences with figures were left out: {why}")
         if judge.reader.inflected:
             found.append(
                 f"numbers of {self.language} are written out in their citation form, which can be wrong in a sentence"

@@ -19,7 +19,7 @@ from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.flow import Ref
 from orature.stages.text_shards import TextSource
-from orature.text.language_check import LEAST_TRAINING, Method, best_method, has_langid, langid_code
+from orature.text.language_check import LEAST_TRAINING, Method, best_method, langid_code
 from orature.text.near_duplicates import has_datasketch, need_datasketch
 from orature.text.spoken import Reader, has_num2words, number_code
 from orature.text.text_sources import CV_LICENCE, CV_SENTENCES, SourceFile, SourceKind, find_files
@@ -96,7 +96,7 @@ def tools(
     near = _near(near_duplicates)
     packages = {
         "num2words": by == "num2words",
-        "py3langid": method == "langid",
+        "py3langid": method in ("langid", "both"),
         "datasketch": near > 0,
     }
     return {
@@ -138,15 +138,17 @@ def _numbers(language: str, asked: str) -> str:
 
 def _language_check(language: str, corpora: Sequence[Ref], asked: str) -> str:
     if asked not in ("auto", *get_args(Method)):
-        raise ConfigError(f"--language-check {asked!r} is not known", next_step="choose auto, langid, ngrams or none")
-    if asked == "langid" and not langid_code(language):
+        raise ConfigError(
+            f"--language-check {asked!r} is not known", next_step="choose auto, langid, ngrams, both or none"
+        )
+    if asked in ("langid", "both") and not langid_code(language):
         raise ConfigError(
             f"py3langid does not know {language}", next_step="choose --language-check ngrams with a --corpus, or none"
         )
     if asked in ("langid", "none"):
         return asked
     transcripts = _transcripts(corpora)
-    if asked == "ngrams":
+    if asked in ("ngrams", "both"):
         if sum(map(len, transcripts)) < LEAST_TRAINING:
             raise ConfigError(
                 f"a language check by n-grams needs {LEAST_TRAINING} characters of training transcripts",
@@ -154,7 +156,7 @@ def _language_check(language: str, corpora: Sequence[Ref], asked: str) -> str:
             )
         return asked
     method, why = best_method(language, transcripts)
-    if method != "langid" or not has_langid():
+    if method in ("ngrams", "none"):
         say(f"text: {why}")
     return method
 

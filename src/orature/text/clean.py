@@ -52,9 +52,9 @@ _TABLE = re.compile(r"\s*(?:\{\||\|\}|\|-|\|\+|\|\s|!\s.*!!|\|.*\|\Z)")
 _LEFT_OVER = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{\||\|\}|&[a-z]{2,8};|</?[a-z]+[ >]|\bstyle=\"|\balign=", re.IGNORECASE)
 
 _URL = re.compile(r"(?:https?|ftp)://\S|\bwww\.\w|\b[\w-]{2,}\.(?:com|org|net|info|gov|edu)\b", re.IGNORECASE)
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}|(?<!\w)[@#]\w{2,}")
-_BULLET = re.compile(r"\s*(?:[-–—•*·●▪◦‣►»>+~]+\s+|\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})\)\s*|\[\d{1,3}\]\s*)")
-_NUMBERED = re.compile(r"\s*\d{1,3}\.\s+(?=\D)")
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}|(?<!\w)[@#](?=\w*[^\W\d])\w{2,}")
+_BULLET = re.compile(r"\A\s*(?:[-–—•*·●▪◦‣►»>+~]+\s+|\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})\)\s*|\[\d{1,3}\]\s*)")
+_NUMBERED = re.compile(r"\A\s*\d{1,3}\.\s+(?=\D)")
 _NOTE = re.compile(r"\s*\[[^\[\]]*\]|\s*［[^［］]*］")
 _ASIDE = re.compile(r"\s*\([^()]*\)|\s*（[^（）]*）|\s*\{[^{}]*\}")
 _REPEATED = re.compile(r"([!?,;:،؛。！？।॥።·])(?:\s*\1)+")
@@ -112,12 +112,12 @@ def clean(sentence: str, language: str = "und") -> str | Refusal:
     """
     if _LEFT_OVER.search(sentence):
         return Refusal(MARKUP, "markup is left in it")
-    if _URL.search(sentence):
-        return Refusal(URL, "a web address has no one reading")
     if "@" in sentence or "#" in sentence:
         found = _EMAIL.search(sentence)
         if found:
             return Refusal(EMAIL, f"{found.group()} has no one reading")
+    if _URL.search(sentence):
+        return Refusal(URL, "a web address has no one reading")
     text = sentence.translate(_SILENT)
     text = "".join(" " if _is_picture(letter) else letter for letter in text) if not text.isascii() else text
     text = _BULLET.sub("", text, count=1)

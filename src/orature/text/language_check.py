@@ -1,6 +1,6 @@
 """Is this sentence in the language that it is said to be in?
 
-Two ways, chosen before the work:
+Three ways, chosen before the work:
 
 - `langid`: py3langid (naive Bayes over byte n-grams, Lui and Baldwin 2012; 139 languages). A sentence is refused when
   another language that is not a close relative has nearly all the probability and the own one next to none.
@@ -8,6 +8,7 @@ Two ways, chosen before the work:
   Its bound is what held-out training transcripts cost (five folds), widened; so it finds text that does not look like
   the language at all (another language, a list of names), not a close relative, and text of another spelling or genre
   may fail it. `expected_loss` is the share of good sentences it should cost; the report says what it did cost.
+- `both`: refused by py3langid, or by the n-grams while py3langid gives the own language less than half.
 
 Short sentences are not judged.
 
@@ -33,7 +34,7 @@ from orature.text.leaks import sentence_key
 from orature.text.ngrams import CharacterModel
 
 OTHER_LANGUAGE = "other-language"
-Method = Literal["langid", "ngrams", "none"]
+Method = Literal["langid", "ngrams", "both", "none"]
 LEAST_LETTERS = 20
 MOST_OWN, LEAST_OTHER = 0.05, 0.8
 """Refused: the own language has less than the one, another language more than the other probability."""
@@ -135,10 +136,11 @@ def langid_code(language: str) -> str:
 
 def best_method(language: str, transcripts: Sequence[str]) -> tuple[Method, str]:
     """The check that can be made here, and a sentence about it (why none, or what it is worth)."""
+    enough = sum(map(len, transcripts)) >= LEAST_TRAINING
     if has_langid() and language != "und" and langid_code(language):
-        return "langid", "py3langid knows the language"
+        return ("both" if enough else "langid"), "py3langid knows the language"
     why = "py3langid is not installed" if not has_langid() else f"py3langid does not know {language}"
-    if sum(map(len, transcripts)) >= LEAST_TRAINING:
+    if enough:
         return "ngrams", f"{why}: sentences are compared with the training transcripts by their spelling"
     return "none", f"{why}, and there are too few training transcripts to compare with: languages are not checked"
 
@@ -153,12 +155,19 @@ class LangidCheck:
     def refusal(self, text: str) -> Refusal | None:
         if sum(map(str.isalpha, text)) < LEAST_LETTERS:
             return None
-        ranking: dict[str, float] = dict(_identifier().rank(text))
-        best = max(ranking, key=lambda code: (ranking[code], code))
-        own = sum(ranking.get(code, 0.0) for code in self._near)
+        best, ranking, own = self._ranked(text)
         if best in self._near or own >= MOST_OWN or ranking[best] < LEAST_OTHER:
             return None
         return Refusal(OTHER_LANGUAGE, f"{best} by {ranking[best]:.2f}, {self.code} by {own:.3f} (py3langid)")
+
+    def own_probability(self, text: str) -> float:
+        """Of the language and its close relatives."""
+        return self._ranked(text)[2]
+
+    def _ranked(self, text: str) -> tuple[str, dict[str, float], float]:
+        ranking: dict[str, float] = dict(_identifier().rank(text))
+        best = max(ranking, key=lambda code: (ranking[code], code))
+        return best, ranking, sum(ranking.get(code, 0.0) for code in self._near)
 
     def to_json(self) -> dict[str, Any]:
         return {"method": "langid", "code": self.code, "never_held_against": sorted(self._near - {self.code})}
@@ -204,6 +213,25 @@ class NgramCheck:
             "expected_loss": EXPECTED_LOSS,
             "sure_of": "text unlike the transcripts; not of close relatives of the language",
         }
+
+
+@dataclass
+class BothChecks:
+    """py3langid and n-grams together."""
+
+    langid: LangidCheck
+    ngrams: NgramCheck
+
+    def refusal(self, text: str) -> Refusal | None:
+        found = self.langid.refusal(text)
+        if found is None:
+            found = self.ngrams.refusal(text)
+            if found is not None and self.langid.own_probability(text) >= 0.5:
+                return None
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.ngrams.to_json(), **self.langid.to_json(), "method": "both"}
 
 
 def sample(texts: Iterable[str], most: int) -> list[str]:

@@ -22,19 +22,22 @@ from unicodedata import category
 
 from orature.text.language import script_of, script_of_character
 
-HARD = "。！？｡।॥።፧፨։។៕៚۔؟܀܁܂߹꘎꘏꧈꧉᭞᭟᱾᱿꯫꩝꩞꩟᙮᠃᠉᥄᥅꓿꛳꛷᪨᪩᪪᪫᜵᜶᰻᰼෴။‼⁇⁈⁉"
+HARD = "。！？｡।॥።፧፨։។៕៚۔؟܀܁܂߹꘎꘏꧉᭞᭟᱾᱿꯫꩝꩞꩟᙮᠃᠉᥄᥅꓿꛳꛷᪨᪩᪪᪫᜶᰻᰼෴𑅁𑅂𑅃𑇅𑇆𑑋𑑌𑗂𑗃𑙁𑙂𑜼𑜽။‼⁇⁈⁉"
 """Ends of sentences of one script, which need no space after them."""
 SOFT = ".!?…"
 CLOSING = "\"'”’»›)]}」』）】》〉］｝〕"
 OPENING = "\"'“‘«‹„‚([{「『（【《〈¿¡"
 _AT_SPACES = frozenset({"Thai", "Lao", "Tibetan", "Tai", "New Tai Lue"})
 _OFTEN_AT_SPACES = frozenset({"Khmer", "Myanmar", "Javanese", "Balinese"})
+_NO_CAPITALS_AT_START = frozenset({"Georgian", "Cherokee"})
+"""Their small letters begin sentences, too."""
 _ENOUGH, _TOO_LONG = 40, 200
 """Letters from which a piece between spaces is a sentence, and letters above which one without marks is cut."""
 _END = re.compile(
     f"(?:[{re.escape(HARD)}]|[{re.escape(SOFT)}]|(?<=\\S)[:;]|[།༎༏༐༑༔])+[{re.escape(CLOSING)}]*(?:\\s»(?=\\s|\\Z))?"
 )
 _LAST_WORD = re.compile(r"\S+\Z")
+_SPACED_LETTERS = re.compile(r"\s[^\W\d_]\.(?:\s|\Z)")
 _ENUMERATION = re.compile(r"[\s(\[]*(?:\d{1,3}|[^\W\d_])[.)]?\Z")
 
 GENERAL = frozenset("dr prof mr mrs ms st no nr vs vol pp fig art cf etc ed eds jr sr tel ca op cit approx".split())
@@ -92,7 +95,11 @@ def split_sentences(text: str, language: str = "und", abbreviations: Iterable[st
     script = script_of(text)
     found: list[str] = []
     for piece in _at_marks(text, script, base, known):
-        found.extend(_at_spaces(piece, script))
+        for part in _at_spaces(piece, script):
+            if found and not any(map(str.isalnum, part)):
+                found[-1] = f"{found[-1]} {part}"  # marks alone belong to what they follow
+            else:
+                found.append(part)
     return found
 
 
@@ -101,13 +108,17 @@ def _at_marks(text: str, script: str, language: str, known: frozenset[str]) -> I
     for end in _END.finditer(text):
         if end.start() < begin or not _is_end(text, end, begin, script, language, known):
             continue
-        piece = text[begin : end.end()].strip()
+        piece = _trimmed(text[begin : end.end()])
         if piece:
             yield piece
         begin = end.end()
-    piece = text[begin:].strip()
+    piece = _trimmed(text[begin:])
     if piece:
         yield piece
+
+
+def _trimmed(piece: str) -> str:
+    return piece.strip(" \t\n\r\u00a0\u202f\u3000\u200b\ufeff")
 
 
 def _is_end(text: str, end: re.Match[str], begin: int, script: str, language: str, known: frozenset[str]) -> bool:
@@ -139,7 +150,10 @@ def _shuts_without_opening(before: str, marks: str) -> bool:
 def _goes_on(after: str) -> bool:
     """A small letter, or a comma, after the mark: the sentence is not over (as after direct speech)."""
     rest = after.lstrip().lstrip(OPENING + "-–— ")
-    return bool(rest) and (category(rest[0]) == "Ll" or rest[0] in ",;:、，؛،")
+    if not rest:
+        return False
+    small = category(rest[0]) == "Ll" and script_of_character(rest[0]) not in _NO_CAPITALS_AT_START
+    return small or rest[0] in ",;:、，؛،"
 
 
 def _is_inner_stop(before: str, after: str, language: str, known: frozenset[str]) -> bool:
@@ -151,6 +165,8 @@ def _is_inner_stop(before: str, after: str, language: str, known: frozenset[str]
     found = _LAST_WORD.search(before)
     word = found.group().lstrip(OPENING) if found else ""
     if word.isdigit() and len(word) <= 2 and language in DOT_ORDINALS:
+        return True
+    if _SPACED_LETTERS.match(after) and len(word) == 1:
         return True
     if len([letter for letter in word if category(letter)[0] != "M"]) == 1 and category(word[0])[0] == "L":
         return category(word[0]) in ("Lu", "Lt") or word.lower() in known

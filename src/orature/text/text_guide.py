@@ -25,7 +25,15 @@ from orature.core.errors import ConfigError
 from orature.core.types import Refusal, Utterance
 from orature.text.clean import clean
 from orature.text.language import COMMON, is_spaceless, script_of_character
-from orature.text.language_check import MOST_SENTENCES, LangidCheck, LanguageCheck, Method, NgramCheck, sample
+from orature.text.language_check import (
+    MOST_SENTENCES,
+    BothChecks,
+    LangidCheck,
+    LanguageCheck,
+    Method,
+    NgramCheck,
+    sample,
+)
 from orature.text.leaks import EmbargoIndex
 from orature.text.normalise import normalise
 from orature.text.spoken import Reader
@@ -180,16 +188,7 @@ class Judge:
         self.language = language
         self.reader = Reader(language, numbers=rules.numbers)
         self.scripts = frozenset(guide.scripts) or _scripts_of_tag(language)
-        self.check: LanguageCheck | None = None
-        if rules.language_check == "langid":
-            self.check = LangidCheck(language)
-        elif rules.language_check == "ngrams":
-            if not guide.transcripts:
-                raise ConfigError(
-                    "the language check by n-grams needs training transcripts",
-                    next_step="name a corpus with --corpus, or choose --language-check none",
-                )
-            self.check = NgramCheck.trained(guide.transcripts)
+        self.check = _check(guide, rules.language_check, language)
 
     def judge(self, sentence: str) -> Kept | Refusal:
         """`sentence` comes from `split_sentences`; what is kept is NFC and clean."""
@@ -255,6 +254,20 @@ class Judge:
                 for name in ("min_characters", "max_characters", "min_words", "max_words")
             )
         )
+
+
+def _check(guide: Guide, method: Method, language: str) -> LanguageCheck | None:
+    if method == "none":
+        return None
+    if method == "langid":
+        return LangidCheck(language)
+    if not guide.transcripts:
+        raise ConfigError(
+            "the language check by n-grams needs training transcripts",
+            next_step="name a corpus with --corpus, or choose --language-check none",
+        )
+    ngrams = NgramCheck.trained(guide.transcripts)
+    return ngrams if method == "ngrams" else BothChecks(LangidCheck(language), ngrams)
 
 
 def _scripts_of_tag(language: str) -> frozenset[str]:
