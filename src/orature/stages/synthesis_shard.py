@@ -24,7 +24,7 @@ from orature.core.files import write_json_lines
 from orature.core.types import RATE_HZ, AudioSpan, Origin, Refusal, Reject, Split, Utterance
 from orature.data.acoustics import Profile
 from orature.data.acoustics_match import match
-from orature.data.audio import audio_digest, decode, encode, load, quality, resampled, save_flac
+from orature.data.audio import Limits, audio_digest, decode, encode, load, quality, resampled, save_flac
 from orature.data.corpus import reject_json
 from orature.data.rows import fold
 from orature.data.shar import SharWriter
@@ -39,6 +39,7 @@ REJECTS = "rejects.jsonl"
 _ONE_BY_ONE = 32
 """Requests given at a time to a voice that reads them one by one: enough to keep its processes busy."""
 _SYNTHETIC: Origin = "synthetic"
+_ANY = Limits(min_seconds=0.0, silence_dbfs=-1000.0)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class ShardWork:
             rng = generator(self.manner.seed, row.sentence_id, "acoustics", row.reading)
             samples, realism = match(samples, self.profile, rng)
         sound = encode(samples, self.audio_format)
-        heard = samples if self.audio_format == "flac" else decode(sound, row.id)
+        heard = samples if self.audio_format == "flac" else decode(sound, row.id, limits=_ANY)
         who = prompt.speaker if prompt is not None else request.speaker
         utterance = Utterance(
             id=row.id,
