@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from orature.core.errors import MissingExtra, ModelError
 from orature.engines.hf_folder import read_json
@@ -78,6 +79,8 @@ class VoiceText:
 
     def prepared(self, text: str) -> str:
         """`text` as its letters are looked up: romanised where the checkpoint was trained so, in lower case."""
+        if self.language == "ron":
+            text = text.replace("\u021b", "\u0163")
         if self.is_uroman and not text.isascii():
             text = _romanised(text)
         if not self.normalize:
@@ -86,17 +89,26 @@ class VoiceText:
 
     def unknown(self, text: str) -> list[str]:
         """The letters of `text` that the vocabulary lacks, each once, in the order of code points."""
-        return sorted({letter for letter in self.prepared(text) if letter not in self.tokens})
+        return sorted({letter for letter in self.prepared(text) if self._spelled(letter) is None})
 
     def encode(self, text: str) -> list[int]:
         """Tokens, token 0 between, before and after them where `add_blank`; letters outside are left out."""
-        letters = "".join(letter for letter in self.prepared(text) if letter in self.tokens).strip()
+        letters = "".join(self._spelled(letter) or "" for letter in self.prepared(text)).strip()
         numbers = [self.tokens[letter] for letter in letters]
         if not self.add_blank:
             return numbers
         spaced = [0] * (2 * len(numbers) + 1)
         spaced[1::2] = numbers
         return spaced
+
+    def _spelled(self, letter: str) -> str | None:
+        """The letter, or its parts (a letter and its marks) where the vocabulary has these instead; None: neither."""
+        if letter in self.tokens:
+            return letter
+        if letter.isspace():
+            return ""
+        parts = normalize("NFD", letter)
+        return parts if len(parts) > 1 and all(part in self.tokens for part in parts) else None
 
     def extended(self, texts: Iterable[str]) -> VoiceText:
         """The same tokens with the same numbers, and after them what `texts` need beyond (and the unknown token)."""
