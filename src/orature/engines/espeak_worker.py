@@ -6,9 +6,11 @@ of its own), initialises the library once, never synthesises itself, and forks a
 noise seeded anew: the same text, voice and settings then give the same samples, whatever came before and however many
 workers there are.
 
-A request's `language` is a tag or an espeak identifier, its `speaker` a variant; `rate` 1 is 175 words a minute,
-`pitch` goes from -12 to 11.75 semitones, `expression` from 0 to 1.98. `options` with voice, rate_wpm, pitch, range and
-volume are espeak's own numbers and stand above these. Beside `speak` it knows `voices` and `phonemes`.
+A request's `language` is a tag or an espeak identifier, its `speaker` a variant. Its `rate` (0.47 to 2.2), `pitch`
+(-10 to 10 semitones) and `expression` (0 to 1.98, less for a raised pitch) become espeak's own numbers so that they do
+what they say, as measured on six variants: espeak's pitch moves only the bottom of the range, so the range is widened
+with it, and a wider range raises the middle, which is taken back. `options` with voice, rate_wpm, pitch, range and
+volume are espeak's numbers themselves and stand above these. Beside `speak` it knows `voices` and `phonemes`.
 
 Example::
 
@@ -18,6 +20,7 @@ Example::
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import select
 import signal
@@ -35,6 +38,15 @@ _PARAMETERS = {"rate_wpm": 1, "volume": 2, "pitch": 3, "range": 4}
 _DEFAULTS = {"rate_wpm": 175, "volume": 100, "pitch": 50, "range": 50}
 _LIMITS = {"rate_wpm": (80, 450), "pitch": (0, 99), "range": (0, 99)}
 _TRAITS = {"rate": True, "pitch": True, "expression": True, "batch": 16, "most_characters": 5000, "most_seconds": 600.0}
+_PITCH_GAIN = 1.15 * 50 / 12
+"""Steps of espeak's pitch for a semitone."""
+_MIDDLE = 2.5
+"""Semitones by which the median rises when the range is doubled."""
+_TEMPO = (
+    *((0.465, 0.5), (0.565, 0.6), (0.727, 0.75), (0.897, 0.9), (1.0, 1.0), (1.11, 1.1)),
+    *((1.275, 1.25), (1.5, 1.5), (1.72, 1.75), (1.89, 2.0), (2.2, 2.5)),
+)
+"""Factors of tempo that were measured, and the factor of words a minute that gave them."""
 _LICENCE = "GPL-3.0-or-later (a separate program; its licence does not extend to the audio it makes)"
 
 
@@ -193,12 +205,13 @@ def settings_of(request: dict[str, Any]) -> dict[str, Any]:
     """espeak's own numbers for a request; ValueError says which wish lies outside of what it can do."""
     speaker = str(request.get("speaker") or "")
     voice = str(request.get("language") or "") + (f"+{speaker}" if speaker else "")
+    semitones, expression = float(request.get("pitch", 0.0)), float(request.get("expression", 1.0))
     settings = {
         "text": request["text"],
         "voice": voice,
-        "rate_wpm": round(175 * float(request.get("rate", 1.0))),
-        "pitch": round(50 + 50 * float(request.get("pitch", 0.0)) / 12),
-        "range": round(50 * float(request.get("expression", 1.0))),
+        "rate_wpm": round(175 * _words_factor(float(request.get("rate", 1.0)))),
+        "pitch": round(50 + _PITCH_GAIN * (semitones - _MIDDLE * (expression - 1))),
+        "range": round(50 * expression * 2 ** (semitones / 12)),
         "volume": 100,
         **(request.get("options") or {}),
     }
@@ -206,6 +219,14 @@ def settings_of(request: dict[str, Any]) -> dict[str, Any]:
         if not low <= int(settings[name]) <= high:
             raise ValueError(f"{name} would be {settings[name]}; espeak-ng goes from {low} to {high}")
     return settings
+
+
+def _words_factor(tempo: float) -> float:
+    """The factor of words a minute for a factor of tempo, between the measured ones; ValueError beyond them."""
+    for (low, first), (high, last) in itertools.pairwise(_TEMPO):
+        if low <= tempo <= high:
+            return first + (last - first) * (tempo - low) / (high - low)
+    raise ValueError(f"the rate would be {tempo:g}; espeak-ng goes from {_TEMPO[0][0]:g} to {_TEMPO[-1][0]:g}")
 
 
 class Engine:
