@@ -172,6 +172,11 @@ def test_windows_are_the_same_stretch_of_both_sounds(start: Path, speech: list[A
     assert found.sound_BS.shape == found.real_BS.shape == (2, 8 * hop)
     wanted = loader.samples(rows[0])[3 * hop : 11 * hop]
     assert np.array_equal(found.real_BS[0].numpy(), wanted)
+    beyond = training_pass(made.model, loader.batch(rows[:1]), torch.tensor([0]), window=200)
+    whole = loader.samples(rows[0])
+    inside = len(whole) // hop * hop
+    assert beyond.real_BS.shape == beyond.sound_BS.shape == (1, 200 * hop)
+    assert np.array_equal(beyond.real_BS[0, :inside].numpy(), whole[:inside]) and not beyond.real_BS[0, inside:].any()
 
 
 def after(start: Path, speech: list[Any], state: Path, **fields: Any) -> tuple[dict[str, bool], VoiceOutcome]:

@@ -25,33 +25,36 @@ def register(app: typer.Typer) -> None:
     app.command("train-voice", epilog=example(*lines))(train_voice)
 
 
+StartOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder (or allowed hub id) of an MMS-TTS or VITS checkpoint to fine-tune.", show_default="from nothing"
+    ),
+]
+JudgeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Recogniser whose CER on dev sentences read aloud chooses the checkpoint.", show_default="mel error"
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any option of the training, e.g. updates=500, freeze=[flow]."),
+]
+LanguageOption = Annotated[str, typer.Option("--lang", help="Language (BCP-47) of the voice.", show_default="train's")]
+
+
 @run_command
 def train_voice(
     corpus: Annotated[Path, typer.Argument(help="A corpus folder with splits.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for the voice.")],
-    start: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder (or allowed hub id) of an MMS-TTS or VITS checkpoint to fine-tune.",
-            show_default="from nothing",
-        ),
-    ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option(
-            help="Recogniser whose CER on dev sentences read aloud chooses the checkpoint.", show_default="mel error"
-        ),
-    ] = None,
-    lang: Annotated[str, typer.Option("--lang", help="Language (BCP-47) of the voice.", show_default="train's")] = "",
+    start: StartOption = None,
+    judge: JudgeOption = None,
+    lang: LanguageOption = "",
     scale: Annotated[str, typer.Option(help="smoke, dev or full: how much work.")] = "dev",
     size: Annotated[str, typer.Option(help="tiny, small or base, from nothing; base is that of MMS-TTS.")] = "tiny",
     seed: SeedOption = None,
-    assign: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Any option of the training, e.g. updates=500, freeze=[flow]."
-        ),
-    ] = None,
+    assign: SetOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     store: StoreOption = None,

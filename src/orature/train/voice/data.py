@@ -38,6 +38,7 @@ CACHE_MB = 1000.0
 _FRAME = 160
 _PEAK = 0.95
 _MOST_GAIN = 30.0
+_LEAST_OF_WINDOW = 4
 _RATED = 8
 """Speaking rates are judged where a sentence has so many letters."""
 
@@ -93,7 +94,7 @@ def prepare(
     `speakers` are those of the voice in the order of their numbers, `allowed` those of them that rows may be of (a
     checkpoint can have others); [""] takes the rows of anybody.
 
-    Reasons: text-empty, characters-unknown, other-speaker, audio-*, silent, too-short (less than a window), too-long,
+    Reasons: text-empty, characters-unknown, other-speaker, audio-*, silent, too-short (a quarter of a window), too-long,
     fewer-frames-than-tokens (alignment is impossible), speaking-rate (far from the median).
     """
     known = speakers if allowed is None else allowed
@@ -155,10 +156,9 @@ def _wrong_length(
     seconds: float, tokens: Sequence[int], shape: SpectrogramShape, config: VoiceConfig
 ) -> tuple[str, str] | None:
     frames = int(seconds * shape.rate_hz) // shape.hop
-    window = config.segment // shape.hop
-    if frames < window or seconds * shape.rate_hz <= shape.fft:
-        least = max(window * shape.hop, shape.fft + 1) / shape.rate_hz
-        return "too-short", f"{seconds:.2f} s without its silences; a window takes {least:.2f} s"
+    least = max(config.segment // _LEAST_OF_WINDOW, shape.fft + shape.hop) / shape.rate_hz
+    if seconds < least:
+        return "too-short", f"{seconds:.2f} s without its silences; at least {least:.2f} s are needed"
     if seconds > config.longest_s:
         return "too-long", f"{seconds:.1f} s; longest_s is {config.longest_s:g} s"
     if frames < len(tokens):

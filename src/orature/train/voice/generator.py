@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from orature.train.voice.alignment import durations_of, monotonic_alignment
 from orature.train.voice.losses import prior_divergence, prior_score
@@ -137,12 +138,17 @@ def duration_loss(model: Any, aligned: Aligned) -> Tensor:
 
 
 def training_pass(model: Any, batch: VoiceBatch, starts_B: Tensor, *, window: int) -> Made:
-    """The whole pass; `starts_B` are the first frames of the windows, `window` their length in frames."""
+    """The whole pass; `starts_B` are the first frames of the windows, `window` their length in frames.
+
+    Past the end of an utterance that is shorter than a window the latents are zero and the real sound is silence.
+    """
     aligned = align(model, batch)
-    latents_BCW = windows_of(aligned.latents_BCF, starts_B, window)
-    sound_BS = model.decoder(latents_BCW, aligned.voice_BE1)[:, 0]
     hop = batch.samples_BS.shape[1] // batch.linear_BKF.shape[2]
-    real_BS = windows_of(batch.samples_BS[:, None], starts_B * hop, window * hop)[:, 0]
+    lacking = max(0, window - batch.linear_BKF.shape[2])
+    latents_BCF = functional.pad(aligned.latents_BCF, (0, lacking))
+    samples_B1S = functional.pad(batch.samples_BS[:, None], (0, lacking * hop))
+    sound_BS = model.decoder(windows_of(latents_BCF, starts_B, window), aligned.voice_BE1)[:, 0]
+    real_BS = windows_of(samples_B1S, starts_B * hop, window * hop)[:, 0]
     return Made(sound_BS, real_BS, aligned.divergence, duration_loss(model, aligned), aligned.durations_BT)
 
 

@@ -148,7 +148,7 @@ class VoiceTrainer:
     def _starts(self, batch: VoiceBatch) -> Tensor:
         """First frames of the windows, drawn by (seed, update)."""
         rng = np.random.default_rng([self.config.seed, self.progressed.update])
-        room_B = batch.frames_B.cpu().numpy() - self.window + 1
+        room_B = np.maximum(1, batch.frames_B.cpu().numpy() - self.window + 1)
         return torch.from_numpy((rng.random(len(room_B)) * room_B).astype(np.int64)).to(self.device)
 
     def _judge_step(self, made: Made) -> float:
