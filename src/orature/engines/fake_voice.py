@@ -70,7 +70,9 @@ def _one(request: SpeechRequest) -> Speech | Refusal:
     length = round(LETTER_S / request.rate * FakeVoice.rate_hz)
     time = np.arange(length) / FakeVoice.rate_hz
     shape = np.hanning(length)
-    tones = [0.3 * shape * np.sin(2 * np.pi * factor * _hertz(letter) * time) for letter in request.text]
+    if request.expression != 1.0:
+        shape = shape**request.expression
+    tones = [0.3 * shape * np.sin(2 * np.pi * factor * hertz * time) for hertz in map(_hertz, request.text)]
     seed = hashlib.sha256(f"{request.seed}|{request.text}|{request.prompt}".encode()).digest()
     noise = np.random.default_rng(int.from_bytes(seed[:8], "little")).standard_normal(length * len(tones))
     return np.asarray(np.concatenate(tones) + 0.002 * noise, np.float32)
