@@ -112,6 +112,7 @@ class StageContext:
             shards = ShardMap(place, marks, work, self.resources.workers, on_done)
             if needs is not None:
                 shards.executor, shards.address, shards.needs = self.resources.executor, self.resources.address, needs
+                shards.gpus = 1 if self.resources.device.startswith("cuda") else 0
             results = shards.run(batches)
         if shards.remade:
             self.notes["shards_remade"] = shards.remade

@@ -43,6 +43,7 @@ def run_tasks(
     workers: int = 1,
     executor: Literal["local", "ray"] = "local",
     address: str | None = None,
+    gpus: float = 0,
     on_death: Callable[[int], None] = lambda index: None,
 ) -> Iterator[tuple[int, R]]:
     """Yield (index, work(task)) as tasks finish, in any order. `tasks` is read lazily, at most 2 x workers ahead.
@@ -50,11 +51,12 @@ def run_tasks(
     With one local worker the work is done in this process. Otherwise `work` and the tasks must be picklable; the first
     error, Ctrl-C, or closing the iterator ends the workers at once. A task whose worker dies is given to another one
     (`on_death` is told its index); WorkFailed when three workers have died of the same task.
+    `gpus` is what Ray sets aside for each task.
     """
     if executor == "ray":
         from orature.flow.executor_ray import run_on_ray
 
-        yield from run_on_ray(tasks, work, workers=workers, address=address, on_death=on_death)
+        yield from run_on_ray(tasks, work, workers=workers, address=address, gpus=gpus, on_death=on_death)
     elif workers == 1:
         for index, task in tasks:
             yield index, work(task)

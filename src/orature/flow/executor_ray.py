@@ -14,8 +14,10 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -63,7 +65,8 @@ def ray_session(workers: int, address: str | None) -> Iterator[ModuleType]:
         quiet |= own
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address or "local", **quiet)
+        with _same_modules():
+            ray.init(address or "local", **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise ConfigError(
@@ -77,6 +80,19 @@ def ray_session(workers: int, address: str | None) -> Iterator[ModuleType]:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _same_modules() -> Iterator[None]:
+    """Processes of a cluster that is started in here import from the same places as this one."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(place for place in sys.path if place)
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 def run_on_ray(
@@ -137,10 +153,11 @@ def run_on_ray(
 def _own(error: Any) -> BaseException:
     """The error that the work raised on its machine."""
     cause = error.cause
-    if isinstance(cause, ModuleNotFoundError) and "orature" in str(cause):
+    lacking = re.search("No module named '([^']+)'", str(cause))
+    if lacking is not None:
         return ConfigError(
-            f"a machine of the Ray cluster lacks Orature ({cause})",
-            next_step="install the same version of it on all machines of the cluster",
+            f"a machine of the Ray cluster lacks the Python module {lacking[1]}",
+            next_step="install the same version of Orature, with what the voice needs, on all machines of the cluster",
         )
     if isinstance(cause, BaseException):
         return cause

@@ -116,6 +116,7 @@ class ShardMap(Generic[T]):
     executor: Literal["local", "ray"] = "local"
     address: str | None = None
     needs: Sequence[Path] = ()
+    gpus: float = 0
     lost: Counter[int] = field(default_factory=Counter)
     """How often a shard in the making was lost with its worker, by its number."""
 
@@ -128,6 +129,7 @@ class ShardMap(Generic[T]):
         if self.executor == "ray":
             work = _Remote(self.work, sizes_of(self.needs))
         how: dict[str, Any] = {"workers": self.workers, "executor": self.executor, "address": self.address}
+        how |= {"gpus": self.gpus}
         for _, (task, made) in run_tasks(todo, work, on_death=self._lose, **how):
             self._finish(task, made if isinstance(made, Path) else self._unpacked(task, made))
         wanted = {shard_name(index) for index in range(len(self.results))}
