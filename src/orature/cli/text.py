@@ -74,6 +74,9 @@ HoursOption = Annotated[
 ]
 DomainOption = Annotated[float, typer.Option(help="Choose among this share, nearest to the transcripts; 1: among all.")]
 DenseOption = Annotated[float, typer.Option(help="Share of the choice with numbers or names in it.")]
+PhonesOption = Annotated[
+    str, typer.Option(help="Voice whose phones are to be covered: espeak.", show_default="letters instead")
+]
 AbbreviationsOption = Annotated[
     list[str] | None, typer.Option("--abbreviation", help="Abbreviation after which no sentence ends.")
 ]
@@ -106,6 +109,7 @@ def text(
     most_hours: HoursOption = None,
     domain_share: DomainOption = 0.5,
     dense_share: DenseOption = 0.1,
+    phones: PhonesOption = "",
     seed: Annotated[int, typer.Option(help="Decides what is drawn at random.")] = 0,
     reject_limit: LimitOption = 0.99,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that read.")] = 1,
@@ -148,6 +152,7 @@ def text(
         most_hours=most_hours,
         domain_share=domain_share,
         dense_share=dense_share,
+        phones=phones,
         seed=seed,
         reject_limit=reject_limit,
     )

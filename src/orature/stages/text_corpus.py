@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -28,7 +29,7 @@ from orature.core.types import Reject
 from orature.data.corpus import Corpus
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.inputs import corpus_ref
-from orature.stages.text_options import expand, source_of, tools, with_names
+from orature.stages.text_options import expand, phone_reader, source_of, tools, with_names
 from orature.stages.text_shards import ShardWork, TextSource, batches, lines_of, make_shard, reject_row
 from orature.text.language import canonical_tag
 from orature.text.language_check import ALARM_SHARE, OTHER_LANGUAGE, Method
@@ -43,7 +44,7 @@ DUPLICATE, NEAR = "duplicate", "near-duplicate"
 SHARDS = "shards"
 Fates = dict[int, tuple[str, int]]
 """Why a good sentence is left out, and the number of the sentence that stays in its place (-1 for none)."""
-_LOOK = "look at rejects.jsonl; `orature text --help` says how to widen or switch off each check"
+_LOOK = "`orature text --help` says how each check is widened or switched off"
 
 
 class MakeText(Stage):
@@ -52,7 +53,8 @@ class MakeText(Stage):
     Training transcripts of `corpora` say what is usual; their dev and test, and those of `exclude`, are embargoed.
 
     `tools` names the optional packages with their versions, because results depend on them. Bounds of None: those of
-    the training transcripts, or the usual ones. `near_duplicates` is an overlap, 0 leaves them in.
+    the training transcripts, or the usual ones. `near_duplicates` is an overlap, 0 leaves them in. `phones` names the
+    voice by whose phones coverage is counted, "" for letters instead.
     """
 
     name: ClassVar[str] = "text"
@@ -77,6 +79,7 @@ class MakeText(Stage):
     most_hours: float | None = Field(default=None, gt=0)
     domain_share: float = Field(default=0.5, gt=0, le=1)
     dense_share: float = Field(default=0.1, ge=0, le=1)
+    phones: str = ""
     seed: int = 0
     tools: tuple[str, ...] = ()
     reject_limit: float = Field(default=0.99, ge=0, le=1)
@@ -151,12 +154,14 @@ class MakeText(Stage):
         reasons: Counter[str] = Counter(reason for reason, _ in fates.values())
         for shard in shards:
             reasons.update(shard["rejected"])
+        where = ", ".join(source.name for source in self.sources)
+        if not total:
+            raise RejectLimitExceeded("there is no line of text in the sources", where=where, next_step=_LOOK)
         said = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
         raise RejectLimitExceeded(
             f"{lost} of {total} sentences cannot be used, more than the {self.reject_limit:.0%} allowed: {said}"
-            if total
-            else "there is no line of text in the sources",
-            where=", ".join(source.name for source in self.sources),
+            + _example(pool, reasons.most_common(1)[0][0]),
+            where=where,
             next_step=_LOOK,
         )
 
@@ -172,8 +177,12 @@ class MakeText(Stage):
             dense_share=self.dense_share,
             seed=self.seed,
         )
-        with ctx.progress("choose", len(rows), "sentences") as bar:
-            chosen, about = choose(rows, pool.sentence, guide.transcripts, asked, advance=bar.advance)
+        with ctx.progress("choose", len(rows), "sentences") as bar, ExitStack() as stack:
+            reader = None
+            if self.phones:
+                reader, _, close = phone_reader(self.phones, self.language)
+                stack.callback(close)
+            chosen, about = choose(rows, pool.sentence, guide.transcripts, asked, phones=reader, advance=bar.advance)
         fates |= {number: (NOT_SELECTED, -1) for number in rows if number not in chosen}
         return about
 
@@ -254,6 +263,14 @@ def _write(ctx: StageContext, pool: Pool, fates: Fates) -> tuple[Tally, Counter[
     return tally, rejected
 
 
+def _example(pool: Pool, reason: str) -> str:
+    for _, row in pool.rows():
+        found = row.get("reject")
+        if found and found["reason"] == reason:
+            return f". The first {reason}, {found['id']}: {found['detail']}: “{found['text'][:80]}”"
+    return ""
+
+
 def _fate_row(pool: Pool, sentence: Sentence, reason: str, twin: int) -> dict[str, str]:
     if reason == NOT_SELECTED:
         detail = "good, but not among those chosen"
@@ -282,6 +299,7 @@ def text_stage(
     numbers: str = "auto",
     language_check: str = "auto",
     near_duplicates: float | None = None,
+    phones: str = "",
     **options: Any,
 ) -> MakeText:
     """The stage for files, folders and patterns, after a look at them; `options` are further fields of MakeText.
@@ -295,6 +313,16 @@ def text_stage(
     named = with_names(found, licences)
     refs = tuple(map(corpus_ref, corpora))
     chosen = tools(language, refs, numbers, language_check, near_duplicates)
+    if phones:
+        _, tool, close = phone_reader(phones, language)
+        close()
+        chosen["tools"] = (*chosen["tools"], tool)
     return MakeText(
-        sources=named, language=language, corpora=refs, exclude=tuple(map(corpus_ref, exclude)), **chosen, **options
+        sources=named,
+        language=language,
+        corpora=refs,
+        exclude=tuple(map(corpus_ref, exclude)),
+        phones=phones,
+        **chosen,
+        **options,
     )

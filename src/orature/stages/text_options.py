@@ -8,7 +8,7 @@ Example::
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -17,10 +17,12 @@ from orature.core.errors import BadInput, ConfigError
 from orature.core.identity import digest_file, digest_json
 from orature.core.progress import say
 from orature.data.corpus import Corpus
+from orature.engines.voices import open_voice, parse_voice
 from orature.flow import Ref
 from orature.stages.text_shards import TextSource
 from orature.text.language_check import LEAST_TRAINING, Method, best_method, langid_code
 from orature.text.near_duplicates import has_datasketch, need_datasketch
+from orature.text.select import Phones, phones_of_ipa
 from orature.text.spoken import Reader, has_num2words, number_code
 from orature.text.text_sources import CV_LICENCE, CV_SENTENCES, SourceFile, SourceKind, find_files
 
@@ -105,6 +107,29 @@ def tools(
         "near_duplicates": near,
         "tools": tuple(f"{name} {_version(name)}" for name, used in packages.items() if used),
     }
+
+
+def phone_reader(spec: str, language: str) -> tuple[Phones, str, Callable[[], None]]:
+    """What turns texts into phones by a voice (`espeak`), the voice with its revision, and what closes it.
+
+    ConfigError for a voice that tells no phones, or that cannot read the language; MissingExtra where it is not
+    installed.
+    """
+    voice = open_voice(spec)
+    phonemes = getattr(voice, "phonemes", None)
+    if phonemes is None:
+        voice.close()
+        raise ConfigError(f"the voice {spec!r} tells no phones", next_step="choose --phones espeak, or leave it out")
+    try:
+        voice.speakers(language)
+    except ConfigError:
+        voice.close()
+        raise
+    return (
+        lambda texts: [phones_of_ipa(ipa) for ipa in phonemes(list(texts), language)],
+        f"{parse_voice(spec).engine} {voice.card.revision}",
+        voice.close,
+    )
 
 
 def _version(package: str) -> str:

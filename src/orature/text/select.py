@@ -26,6 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import category
 
 from orature.core.errors import ConfigError
 from orature.text.leaks import sentence_key
@@ -198,6 +199,25 @@ def _candidates(
         units.update(("unit", pair) for pair in pairs)
         cost = 1.0 if asked.most_seconds is None else len(text) / asked.characters_per_s
         yield _Candidate(number, units, cost, bool(dense[place]))
+
+
+def phones_of_ipa(ipa: str) -> list[str]:
+    """The phones of an IPA transcription: letters with their diacritics and lengths; "|" between words, no stress."""
+    found: list[str] = []
+    for word in ipa.split():
+        tied = False
+        for letter in word:
+            joins = bool(found) and found[-1] != "|" and (category(letter) in ("Mn", "Lm") or letter == "ː" or tied)
+            tied = letter in "\u0361\u035c"
+            if letter in "ˈˌ‿.-_'":
+                continue
+            if joins:
+                found[-1] += letter
+            elif category(letter)[0] == "L":
+                found.append(letter)
+        if found and found[-1] != "|":
+            found.append("|")
+    return found[:-1]
 
 
 def _trigrams(key: str) -> list[str]:
