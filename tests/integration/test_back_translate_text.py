@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 import soundfile
 
+from orature.core.files import write_json_lines
+from orature.core.types import Hypothesis
 from orature.data.corpus import Corpus
 from orature.engines.voice import SpeechRequest
 from orature.engines.voices import open_voice
-from orature.flow import Resources, Store
+from orature.flow import Resources, StageContext, Store
 from orature.recipes.back_translate import run
 from orature.recipes.registry import Outcome, Request
 from orature.recipes.training import UpOptions
 from orature.recipes.up import plan, run_up
+from orature.stages.transcribe import Transcribe, record_of
 
 FEW: dict[str, Any] = {
     "size": "micro",
@@ -130,6 +133,44 @@ def test_below_the_threshold_no_synthetic_speech_is_trained_with(done: Outcome, 
     went_on = run(request(toy, "out", threshold=1e6, go_on=True))
     assert {row["role"] for row in went_on.facts["score"]["arms"]["rows"]} == {"real", "synthetic"}
     assert any("going on because" in note for note in went_on.facts["score"]["arms"]["notes"])
+
+
+class HearsAll(Transcribe):
+    """A recogniser that makes no error, so that a voice has something to learn from."""
+
+    version = 99
+
+    def run(self, ctx: StageContext) -> None:
+        rows = Corpus.open(ctx.path_of(self.corpus)).split(self.split)
+        with ctx.writing("hypotheses.jsonl") as part:
+            write_json_lines(part, [record_of(row, Hypothesis(row.text or "")) for row in rows])
+
+
+@pytest.mark.slow
+def test_a_closed_loop_trains_a_voice_and_is_gated_on_dev(
+    done: Outcome, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orature.recipes.closed_loop.Transcribe", HearsAll)
+    voice = {"size": "tiny", "updates": 4, "evaluate_every": 2, "batch_seconds": 4.0, "samples": 1, "dev_rows": 2}
+    given = {"loop_voice": voice, "min_score": -100.0, "speech": {"reject_limit": 1.0}, "filter": "none"}
+    looped = run(request(toy, "out", loop=1, **given))
+    arms = looped.facts["score"]["arms"]
+    (one,) = arms["rounds"]
+    assert one["said"] in arms["notes"]
+    labels = infos(toy / "out", "label-speech")
+    assert len(labels) == 1 and len(infos(toy / "out", "train_voice")) == 1
+    made = [i for i in infos(toy / "out", "synthesise") if i.identity["fields"]["voice"]["fields"]["engine"] == "vits"]
+    assert len(made) == 1
+    assert ("loop" in {row["role"] for row in arms["rows"]}) is bool(one["kept"])
+    assert "Closed loop" in (toy / "out" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_labels_that_nobody_can_use_end_the_loop_and_not_the_run(done: Outcome, toy: Path) -> None:
+    given = {"min_score": 0.0, "loop_voice": {"updates": 2}, "speech": {"reject_limit": 1.0}, "filter": "none"}
+    arms = run(request(toy, "out", loop=3, **given)).facts["score"]["arms"]
+    (one,) = arms["rounds"]
+    assert not one["kept"] and "could be labelled" in one["said"]
 
 
 def test_up_with_both_extras_reports_arms_and_language_model(toy: Path) -> None:

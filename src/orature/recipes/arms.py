@@ -264,6 +264,6 @@ def unequal(arms: Sequence[Arm]) -> list[str]:
             found.append(f"{arm.name} took {mine['updates']} updates, {first.name} {theirs['updates']}")
         if abs(mine["audio_hours"] - theirs["audio_hours"]) > ALLOWED * theirs["audio_hours"]:
             found.append(
-                f"{arm.name} passed {mine['audio_hours']:.2f} h of audio, {first.name} {theirs['audio_hours']:.2f} h"
+                f"{arm.name} passed {mine['audio_hours']:.3f} h of audio, {first.name} {theirs['audio_hours']:.3f} h"
             )
     return found

@@ -15,11 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from orature.core.errors import ConfigError
+from orature.core.errors import ConfigError, CorpusError, RejectLimitExceeded, TrainingFailed
 from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.flow import Ref
-from orature.recipes.arms import Arm, rate, train_arm
+from orature.recipes.arms import Arm, rate, seconds_by_origin, train_arm
 from orature.recipes.speech_steps import Speech, SpeechWork, keep, read_aloud
 from orature.stages.label_speech import LabelSpeech
 from orature.stages.pool import Pool
@@ -43,7 +43,13 @@ def closed_loop(work: Work, steps: SpeechWork, first: Arm, speech: Speech, *, ra
     found = Looped()
     best, metric = first, work.settings.choose
     for number in range(1, work.settings.loop + 1):
-        arm, voice = _round(work, steps, best, speech, number, ratio)
+        try:
+            arm = _round(work, steps, best, speech, number, ratio)
+        except (CorpusError, TrainingFailed, RejectLimitExceeded) as error:
+            said = f"round {number}: {error.what}; there is nothing to keep"
+            found.rounds.append({"round": number, "before": None, "after": None, "kept": False, "said": said})
+            work.said(said)
+            break
         before, after = rate(work.run, best.dev, metric), rate(work.run, arm.dev, metric)
         kept = after < before
         said = f"round {number}: {metric.upper()} {100 * before:.1f} % before, {100 * after:.1f} % after on dev; " + (
@@ -53,26 +59,30 @@ def closed_loop(work: Work, steps: SpeechWork, first: Arm, speech: Speech, *, ra
         found.rounds.append(
             {"round": number, "before": round(before, 6), "after": round(after, 6), "kept": kept, "said": said}
         )
-        say(f"the voice of round {number} lies under key {voice.key[:12]}")
         if not kept:
             break
         best = found.arm = arm
     return found
 
 
-def _round(work: Work, steps: SpeechWork, best: Arm, speech: Speech, number: int, ratio: float) -> tuple[Arm, Ref]:
-    """One round: labels, voice, speech, recogniser."""
+def _round(work: Work, steps: SpeechWork, best: Arm, speech: Speech, number: int, ratio: float) -> Arm:
+    """One round: labels, voice, speech, recogniser; CorpusError, TrainingFailed, RejectLimitExceeded where it fails."""
     run, on = work.run, work.on
     labelled = run.do(label(work, best.model), on=on)
     voice = train_voice(work, labelled, number)
+    say(f"the voice of round {number} lies under key {voice.key[:12]}")
     named = work.settings.model_copy(update={"voice": f"vits:{run.path_of(voice)}"})
     steps = replace(steps, settings=named)
     made = read_aloud(steps, text_of(speech), split="train", readings=speech.readings)
+    if not len(Corpus.open(run.path_of(made)).split("train")):
+        raise CorpusError("the voice could read none of the sentences")
     kept = keep(steps, made, None)
     pool = run.do(Pool(corpora=(work.splits, kept), names=("real", "synthetic")), on=on)
+    if not seconds_by_origin(run, pool).get("synthetic"):
+        raise CorpusError("none of the voice's speech was left")
     name = f"real + {ratio:g} x synthetic, round {number}"
     arm = train_arm(run, work.base, work.budget, name=name, on=on, corpus_name=work.corpus_name, pool=pool, ratio=ratio)
-    return replace(arm, role="loop", about=f"closed loop, round {number}"), voice
+    return replace(arm, role="loop", about=f"closed loop, round {number}")
 
 
 def text_of(speech: Speech) -> Ref:

@@ -41,6 +41,8 @@ ODD_DURATION = 4.0
 CHARACTERS_A_SECOND = 14.0
 """Of read speech, where the corpus has no transcripts to measure it on."""
 MOST_READINGS = 500
+MOST_UNSPOKEN = 0.9
+"""Share of the sentences that a voice may fail to read before the run stops: what is lost is counted in the report."""
 _TEXT_ARGUMENTS = ("kind", "column", "licences", "numbers", "language_check", "near_duplicates")
 
 
@@ -159,6 +161,10 @@ def _filtered(work: SpeechWork, speech: Speech) -> Speech:
     if speech.made is None:
         return speech
     speech.facts |= counted(Corpus.open(work.run.path_of(speech.made)), "made")
+    if not speech.facts["made"]:
+        speech.why_none = "the voice could read none of the sentences; their rejects say why"
+        work.said(speech.why_none)
+        return speech
     speech.kept = keep(work, speech.made, speech.judgement)
     kept = Corpus.open(work.run.path_of(speech.kept))
     speech.facts |= counted(kept, "kept")
@@ -183,14 +189,14 @@ def voice_facts(voice: str, language: str, on: Resources) -> dict[str, Any]:
     with open_voice(voice, device=_device(on), threads=on.threads) as opened:
         speakers = opened.speakers(language)
         card = opened.card
-        fallback = getattr(opened, "fallback", None)
-        instead = fallback(language) if callable(fallback) else None
+        reading = getattr(opened, "reading", None)
+        found = reading(language) if callable(reading) else None
     return {
         "voice": parse_voice(voice).engine if ":" in voice else voice,
         "licence": card.licence,
         "revision": card.revision,
         "speakers": len(speakers),
-        "fallback": instead or "",
+        "fallback": found.tag if found is not None and found.told else "",
     }
 
 
@@ -267,6 +273,7 @@ def read_aloud(work: SpeechWork, text: Ref, *, split: str, readings: int = 1) ->
         readings=readings,
         split="dev" if split == "dev" else "train",
         seed=work.seed,
+        reject_limit=MOST_UNSPOKEN,
     )
     return work.run.do(override(stage, work.settings.speech, "speech."), on=_wide(work.on))
 
