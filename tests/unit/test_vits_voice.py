@@ -165,7 +165,7 @@ def test_a_folder_named_alone_and_one_without_speakers(tmp_path: Path) -> None:
 
 def test_broken_folders_are_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="reads phonemes"):
-        begin(str(vits_folder(tmp_path / "phonemes", phonemize=True)))
+        VitsReader.open(vits_folder(tmp_path / "phonemes", phonemize=True))
     with pytest.raises(MissingExtra, match="uroman"), pytest.MonkeyPatch.context() as patch:
         patch.setattr("orature.engines.vits_text.find_spec", lambda name: None)
         begin(str(vits_folder(tmp_path / "roman", uroman=True)))
@@ -218,3 +218,17 @@ def test_romanised_text(tmp_path: Path) -> None:
     reader = VitsReader({" ": 0, "a": 1, "b": 2}, romanise=lambda text: text.replace("\u0431", "B"), add_blank=False)
     assert reader.read("\u0411a") == [2, 1]
     assert reader.read("ab") == [1, 2]
+
+
+def test_phonemes_come_from_espeak(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    folder = vits_folder(
+        tmp_path / "ipa", " ,?\u02c8\u0259\u028a\u0254\u025c\u02d0abdefhiklmnoprstuvw", phonemize=True, language="eng"
+    )
+    with begin(str(folder)) as voice:
+        tokens = voice._reader.read("hello, world?")
+        assert isinstance(tokens, list)
+        letters = {number: letter for letter, number in voice._reader.tokens.items()}
+        assert "".join(letters[token] for token in tokens[1::2]) == "h\u0259l\u02c8o\u028a, w\u02c8\u025c\u02d0ld?"
+        refused = voice.speak([SpeechRequest("the")])[0]  # a sound that this vocabulary lacks
+        assert isinstance(refused, Refusal) and refused.reason == "unreadable-characters"

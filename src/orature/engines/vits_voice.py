@@ -13,8 +13,10 @@ depend on the neighbours, which the card says (`deterministic`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +35,7 @@ from orature.engines.hf_folder import facts_of as facts_of_card
 from orature.engines.hub import model_folder
 from orature.engines.language_codes import codes_of
 from orature.engines.vits_network import Samples, VitsNetwork, VitsRow
-from orature.engines.vits_text import TOKENIZER, VOCABULARY, Rewrite, VitsReader
+from orature.engines.vits_text import TOKENIZER, VOCABULARY, VitsReader
 from orature.engines.voice import Speech, SpeechRequest, Traits
 from orature.engines.voice_pipe import refusal_of
 
@@ -51,7 +53,7 @@ class VitsVoice:
     """A checkpoint that speaks; `side_by_side` is how many utterances are computed at a time on a CPU."""
 
     def __init__(self, folder: Path, *, device: str = "cpu", side_by_side: int = 1) -> None:
-        self._reader = VitsReader.open(folder, phonemise=_PHONEMES)
+        self._reader = VitsReader.open(folder, phonemise=EspeakPhonemes)
         self._device = _device(device)
         model = _model(folder, self._reader)
         self._network: VitsNetwork | None = VitsNetwork(model.to(self._device)).eval()
@@ -103,7 +105,9 @@ class VitsVoice:
         return outcomes
 
     def close(self) -> None:
-        """Lets go of the weights; it can be called twice."""
+        """Lets go of the weights and of the phonemiser; it can be called twice."""
+        if isinstance(self._reader.phonemise, EspeakPhonemes):
+            self._reader.phonemise.close()
         self._network = None
         self._crew = Crew(nn.Module())
 
@@ -151,7 +155,34 @@ class VitsVoice:
 
 _NOT_DONE = Refusal("not-done", "stopped before this row")
 _SILENCE = 1e-5
-_PHONEMES: Callable[[str], Rewrite] | None = None
+_MARKS = re.compile(r"([;:,.!?\u00a1\u00bf\u2014\u2026\"\u00ab\u00bb\u201c\u201d]+)")
+"""Punctuation that stays as it is between phonemes: phoneme checkpoints were trained with it."""
+
+
+class EspeakPhonemes:
+    """The way from text to phonemes by espeak-ng, whose worker starts at the first text."""
+
+    def __init__(self, language: str) -> None:
+        self._language = "en-us" if language in ("", "en", "eng") else language
+        self._voice: Any = None
+
+    def __call__(self, text: str) -> str:
+        """Phonemes of `text`, punctuation in its places; MissingExtra where espeak-ng is not installed."""
+        if self._voice is None:
+            self._voice = import_module("orature.engines.espeak_voice").begin("")
+        pieces = _MARKS.split(text)
+        words = [place for place, piece in enumerate(pieces) if place % 2 == 0 and piece.strip()]
+        spoken = self._voice.phonemes([pieces[place].strip() for place in words], self._language)
+        for place, phonemes in zip(words, spoken, strict=True):
+            front, back = (" " if pieces[place][at].isspace() else "" for at in (0, -1))
+            pieces[place] = f"{front}{phonemes}{back}"
+        return "".join(pieces)
+
+    def close(self) -> None:
+        """Ends the worker."""
+        if self._voice is not None:
+            self._voice.close()
+            self._voice = None
 
 
 def begin(model: str, *, workers: int = 1, device: str = "cpu", threads: int | None = None) -> VitsVoice:
