@@ -122,3 +122,5 @@ def test_settings_by_scale_and_start() -> None:
     assert (full.lr, full.betas, full.lr_decay) == (2e-4, (0.8, 0.99), 0.999875)
     assert (full.segment, full.mel_weight, full.weight_decay) == (8192, 45, 0.01)
     assert full.adversarial_from == 0 and full.discriminator_shrink == 1
+    words = voice_config(VoiceOptions(), mean_s=0.5)
+    assert words.segment < nothing.segment and words.batch_seconds < nothing.batch_seconds

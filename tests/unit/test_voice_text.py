@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from orature.core.errors import MissingExtra, ModelError
 from orature.engines.vits_text import VitsReader
 from orature.testing.checkpoints_voices import vits_folder
+from orature.train.voice import text as text_module
 from orature.train.voice.text import VoiceText
 
 
@@ -75,6 +77,10 @@ def test_broken_tokenizers_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(__import__("sys").modules, "uroman", None)
     with pytest.raises(MissingExtra, match="uroman"):
         roman.encode("ሰላም")
+    made = SimpleNamespace(Uroman=lambda: SimpleNamespace(romanize_string=lambda text: "Salam"))
+    monkeypatch.setitem(__import__("sys").modules, "uroman", made)
+    assert roman.encode("ሰላም") == roman.encode("salam") and roman.unknown("ሰላም") == []
+    text_module._romaniser.cache_clear()
 
 
 def test_files_are_json_with_all_that_the_tokenizer_asks() -> None:

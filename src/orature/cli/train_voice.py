@@ -62,10 +62,11 @@ def train_voice(
     dry_run: DryRunOption = False,
 ) -> None:
     """Train a voice (VITS) on the train split; its checkpoint is chosen on dev, report.html has samples to hear."""
+    from orature.data.corpus import Corpus
     from orature.flow import Run, open_store
     from orature.flow.store import refuse_foreign
     from orature.recipes.settings import parse_assignments
-    from orature.recipes.train_voice import VoiceOptions, voice_cost, voice_stage
+    from orature.recipes.train_voice import VoiceOptions, mean_length_s, voice_cost, voice_stage
     from orature.stages.inputs import corpus_ref
 
     options = VoiceOptions(
@@ -77,7 +78,8 @@ def train_voice(
         seed=1 if seed is None else seed,
         settings=parse_assignments(assign or []),
     )
-    stage = voice_stage(corpus_ref(corpus), options, name=corpus.absolute().name)
+    ref = corpus_ref(corpus)
+    stage = voice_stage(ref, options, name=corpus.absolute().name, mean_s=mean_length_s(Corpus.open(corpus)))
     on = resources_of(device, threads, as_json)
     home = open_store(store)
     run = Run(home, recipe="train-voice", command=command_line())
@@ -87,9 +89,9 @@ def train_voice(
         config = stage.config.model_dump(mode="json")
         return emit({**planned, "config": config}, as_json, lambda: f"{cost.sentence()}\n{_listed(config)}")
     refuse_foreign(to)
-    ref = run.do(stage, on=on)
-    home.publish(ref, to)
-    notes = home.info(ref.key).notes
+    voice = run.do(stage, on=on)
+    home.publish(voice, to)
+    notes = home.info(voice.key).notes
     text = f"voice:  {to} (dev mel error {notes['dev_mel']:.3f}, update {notes['chosen']})"
     emit({"voice": to, **notes}, as_json, lambda: f"{text}\nlisten: {to / 'report.html'}\nuse it: vits:{to}")
 

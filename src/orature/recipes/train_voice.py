@@ -29,7 +29,10 @@ from orature.train.voice.config import SIZES, Size, VoiceConfig
 from orature.train.voice.cost import VoiceCost, measure_voice
 from orature.train.voice.text import VoiceText
 
-__all__ = ["VoiceOptions", "voice_config", "voice_cost", "voice_stage"]
+__all__ = ["VoiceOptions", "mean_length_s", "voice_config", "voice_cost", "voice_stage"]
+
+MEAN_S = 5.0
+"""Taken for the length of utterances where nobody says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +48,29 @@ class VoiceOptions:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def voice_config(options: VoiceOptions) -> VoiceConfig:
-    """The settings by scale, size and start, then overridden; ConfigError for what there is not."""
+def voice_config(options: VoiceOptions, mean_s: float = MEAN_S) -> VoiceConfig:
+    """The settings by scale, size, start and mean length of the utterances, then overridden; ConfigError as needed."""
     for what, value, known in (("scale", options.scale, SCALES), ("size", options.size, SIZES)):
         if value not in known:
             raise ConfigError(f"there is no {what} {value!r} of a voice", next_step=nearest(value, known))
+    tuned = options.start is not None
     config = VoiceConfig.for_scale(
-        cast(Scale, options.scale), size=cast(Size, options.size), fine_tune=options.start is not None
+        cast(Scale, options.scale), size=cast(Size, options.size), fine_tune=tuned, mean_s=mean_s
     )
     return override(config.model_copy(update={"seed": options.seed}), options.settings, "")
 
 
-def voice_stage(corpus: Ref, options: VoiceOptions, *, name: str = "", embargo: tuple[Ref, ...] = ()) -> TrainVoice:
-    """The training stage on `corpus`; ModelError where start or judge are no models."""
-    config = voice_config(options)
+def mean_length_s(corpus: Corpus) -> float:
+    """Mean length of the train utterances in seconds."""
+    train = corpus.summary()["splits"].get("train", {"hours": 0.0, "utterances": 0})
+    return 3600 * float(train["hours"]) / int(train["utterances"]) if train["utterances"] else MEAN_S
+
+
+def voice_stage(
+    corpus: Ref, options: VoiceOptions, *, name: str = "", embargo: tuple[Ref, ...] = (), mean_s: float = MEAN_S
+) -> TrainVoice:
+    """The training stage on `corpus`, whose utterances are `mean_s` long; ModelError where start or judge are none."""
+    config = voice_config(options, mean_s)
     start = None if options.start is None else voice_start(options.start)
     if start is not None and read_config(Path(start.path)).get("model_type") != "vits":
         raise ConfigError(

@@ -23,6 +23,7 @@ SIZES: tuple[str, ...] = ("tiny", "small", "base")
 PARTS: tuple[str, ...] = ("text_encoder", "flow", "decoder", "posterior_encoder", "duration_predictor")
 
 _SHRINK = {"tiny": 8, "small": 4, "base": 1}
+_SHORT_S = 1.5
 _FINE_TUNE_LR = 2e-5
 """Our judgement: a tenth of the published rate where a trained voice is to be kept."""
 
@@ -97,9 +98,11 @@ class VoiceConfig(BaseModel, frozen=True, extra="forbid"):
         return _SHRINK[self.size] if self.shrink is None else self.shrink
 
     @classmethod
-    def for_scale(cls, scale: Scale, *, size: Size, fine_tune: bool) -> VoiceConfig:
+    def for_scale(cls, scale: Scale, *, size: Size, fine_tune: bool, mean_s: float = 5.0) -> VoiceConfig:
         """Defaults of a scale: smoke takes minutes on two cores, dev an hour, full a GPU or days.
 
+        Isolated words (utterances of `mean_s` seconds on average, under 1.5) come in smaller batches and windows, since
+        the work of an update goes by the number of windows.
         Our judgement: short runs from nothing learn the spectrogram first and meet the discriminators late, at a higher
         rate, since adversarial training helps only once the sound is roughly right; fine-tuning takes a lower rate and
         lets the new discriminators learn before the voice hears them.
@@ -110,6 +113,8 @@ class VoiceConfig(BaseModel, frozen=True, extra="forbid"):
             "full": {"updates": 100_000, "batch_seconds": 200.0, "evaluate_every": 2000, "dev_rows": 100},
         }
         values = dict(per_scale[scale], size=size)
+        if mean_s < _SHORT_S:
+            values |= {"batch_seconds": float(values["batch_seconds"]) / 4, "segment": 4096}
         updates = int(values["updates"])
         if fine_tune:
             values |= {"lr": _FINE_TUNE_LR, "discriminator_warmup": updates // 20, "posterior_warmup": updates // 5}

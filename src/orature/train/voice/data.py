@@ -94,8 +94,8 @@ def prepare(
     `speakers` are those of the voice in the order of their numbers, `allowed` those of them that rows may be of (a
     checkpoint can have others); [""] takes the rows of anybody.
 
-    Reasons: text-empty, characters-unknown, other-speaker, audio-*, silent, too-short (a quarter of a window), too-long,
-    fewer-frames-than-tokens (alignment is impossible), speaking-rate (far from the median).
+    Reasons: text-empty, characters-unknown, other-speaker, audio-*, silent, too-short (under a quarter of a window),
+    too-long, fewer-frames-than-tokens (alignment is impossible), speaking-rate (far from the median).
     """
     known = speakers if allowed is None else allowed
     numbers = {name: number for number, name in enumerate(speakers) if name in known}

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -147,11 +148,16 @@ def _json(value: Mapping[str, Any]) -> str:
 
 
 def _romanised(text: str) -> str:
+    return str(_romaniser().romanize_string(text))
+
+
+@cache
+def _romaniser() -> Any:
+    """The tables of uroman, read once."""
     try:
-        uroman = import_module("uroman")
+        return import_module("uroman").Uroman()
     except ImportError as error:
         raise MissingExtra(
             "this checkpoint was trained on romanised text, which needs the package uroman",
             next_step="pip install uroman",
         ) from error
-    return str(uroman.Uroman().romanize_string(text))
