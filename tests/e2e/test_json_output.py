@@ -31,6 +31,8 @@ LINES = {
     "compare scores other": {"a", "b", "wer"},
     "report scores": {"report"},
     f"transcribe tiny_model corpus/0.flac {ON}": {"text", "words"},
+    "text made.txt --to text --lang qu --dry-run": {"files", "text"},
+    "text made.txt --to text --lang qu": {"text", "rows", "sentences"},
     "why model": {"lineage"},
     "runs": {"runs"},
     "store check": {"checked", "problems"},
@@ -44,6 +46,7 @@ def test_one_document_with_the_promised_names(tmp_path: Path, monkeypatch: pytes
     make_corpus(tmp_path / "plain")
     corpus_of(tmp_path / "corpus", LATIN)
     model_in(tmp_path / "tiny_model", [*LATIN, "abc"])
+    (tmp_path / "made.txt").write_text("sumak yaku kan\nhatun wasi karka\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ORATURE_STORE", raising=False)
     for line, names in LINES.items():
