@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class _Work:
     judge: Ref
     config: TrainConfig
     on: Resources
+    hours: list[float] = field(default_factory=list)
+    """Of audio that each training has heard."""
 
     @property
     def language(self) -> str:
@@ -150,19 +152,15 @@ def calibrate(
 
 def _scores(work: _Work, name: str, corpus: Ref) -> tuple[Ref, ...]:
     """Dev scores of the recognisers trained on `corpus`, one a seed."""
-    return tuple(
-        decode_and_score(
-            work.run,
-            model=work.run.do(stage, on=work.on),
-            corpus=work.real,
-            split="dev",
-            name=f"{name}, seed {stage.config.seed}",
-            corpus_name="dev",
-            normaliser=work.settings.normaliser,
-            on=work.on,
-        )[1]
-        for stage in _trainings(work, name, corpus)
-    )
+    scores = []
+    for stage in _trainings(work, name, corpus):
+        model = work.run.do(stage, on=work.on)
+        training = json.loads((work.run.path_of(model) / "training.json").read_text(encoding="utf-8"))
+        work.hours.append(float(training["audio_hours_seen"]))
+        common: dict[str, Any] = {"split": "dev", "corpus_name": "dev", "normaliser": work.settings.normaliser}
+        title = f"{name}, seed {stage.config.seed}"
+        scores.append(decode_and_score(work.run, model=model, corpus=work.real, name=title, on=work.on, **common)[1])
+    return tuple(scores)
 
 
 def _trainings(work: _Work, name: str, corpus: Ref) -> list[Train]:
@@ -210,6 +208,8 @@ def _about(work: _Work, synthetic: Ref, drawn: Ref, paired: bool) -> dict[str, s
         "size": config.size,
         "updates": config.updates,
         "seconds_an_update": config.batch_seconds * config.accumulate,
+        "hours_heard_least": round(min(work.hours), 4),
+        "hours_heard_most": round(max(work.hours), 4),
         "judged_on_dev_sentences": paired,
     }
 

@@ -18,7 +18,11 @@ from orature.stages.inputs import text_corpus_ref, voice_ref
 from orature.stages.probe_text import ProbeText
 from orature.stages.synthesise import Synthesise
 from orature.stages.text_corpus import text_stage
-from orature.text.text_corpus import SUMMARY
+from orature.text.text_corpus import SUMMARY, TextCorpus
+
+CHARACTERS_A_SECOND = 14.0
+"""Of read speech, to guess how long a text takes."""
+MOST_READINGS = 200
 
 
 def read_aloud(
@@ -26,7 +30,8 @@ def read_aloud(
 ) -> tuple[Ref, Ref]:
     """Two corpora in the sound of the train recordings: the text (train, under the embargo), and sentences of dev.
 
-    `hours` of speech are wanted; ConfigError where the language is not known or the voice cannot read it.
+    About `hours` of speech are made, of a small text by reading it often; ConfigError where the language is not known
+    or the voice cannot read it.
     """
     language = settings.language or only_language(Corpus.open(run.path_of(real)))
     if not language:
@@ -36,10 +41,18 @@ def read_aloud(
     text = _text(run, real, settings, language, hours, seed, on)
     voice = voice_ref(settings.voice)
     stage = Synthesise(text=text, voice=voice, language=language, target=real, embargo=real, seed=seed)
-    made = run.do(stage, on=on)
+    summary = TextCorpus.open(run.path_of(text)).summary()
+    once_s = float(summary["characters"]) / CHARACTERS_A_SECOND
+    made = run.do(stage.model_copy(update={"readings": _times(3600 * hours, once_s)}), on=on)
     sentences = run.do(ProbeText(corpus=real, language=language, most=settings.probes, seed=seed), on=on)
     asked = Synthesise(text=sentences, voice=voice, language=language, target=real, seed=seed, split="dev")
-    return made, run.do(asked, on=on)
+    count = len(TextCorpus.open(run.path_of(sentences)))
+    return made, run.do(asked.model_copy(update={"readings": _times(settings.probes, count)}), on=on)
+
+
+def _times(wanted: float, once: float) -> int:
+    """How often every sentence is read: a small closed text, such as digits, by many speakers and in many ways."""
+    return max(1, min(MOST_READINGS, round(wanted / max(once, 1e-3))))
 
 
 def _text(run: Run, real: Ref, settings: CalibrateConfig, language: str, hours: float, seed: int, on: Resources) -> Ref:

@@ -15,7 +15,7 @@ from typing import Any
 from orature.evaluate.html.charts import ticks_between
 from orature.evaluate.html.page import command_section, heading, page, rows_table
 from orature.evaluate.html.sections import warning_box
-from orature.evaluate.html.text import escape, percent, span
+from orature.evaluate.html.text import duration, escape, percent, span
 
 _WIDTH, _HEIGHT = 720, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 20, 18, 56
@@ -34,12 +34,19 @@ def calibration_page(found: Mapping[str, Any], *, command: str = "") -> str:
             ("Scored on", f"{found.get('split') or 'dev'}, {str(found.get('split_fingerprint', ''))[:12]}"),
             ("Synthetic to real speech", f"{about.get('ratio', '')} : 1"),
             ("Trainings", f"{found.get('seeds', 1)} a quality, {about.get('updates', '')} updates"),
+            ("Heard in each training", _heard(about)),
             ("Normaliser", found.get("normaliser")),
         ],
     )
     body = warning_box(found.get("warnings", [])) + calibration_section(found) + command_section(command)
     nav = (("calibration", "Threshold"), ("made", "Command"))
     return page(title="Calibration", head=head, body=body, summary=str(found.get("sentence", "")), nav=nav)
+
+
+def _heard(about: Mapping[str, Any]) -> str:
+    """Hours of audio that the trainings passed: they differ as far as batches fill unevenly."""
+    least, most = about.get("hours_heard_least"), about.get("hours_heard_most")
+    return "" if least is None or most is None else f"{duration(least)} to {duration(most)}"
 
 
 def calibration_section(found: Mapping[str, Any]) -> str:
