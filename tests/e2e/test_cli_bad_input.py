@@ -26,6 +26,8 @@ from tests.ratchets.surface import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 MICRO = "--set size=micro --set updates=4 --set evaluate_every=2 --set overfit_clips=0 --set batch_seconds=6"
+JUDGE = "judge corpus --reference corpus --judge model --synthetic-split train"
+CALIBRATE = "judge --calibrate corpus --judge model --synthetic corpus --to out"
 
 OPTION_FILES = {
     "typo.yaml": "soruce: plain\n",
@@ -143,6 +145,35 @@ CASES = [
     (2, "run back_translate plain --to out --set text=note.txt --set judge=nothing", "no such model folder"),
     (2, "run back_translate plain --to out --set synthetic=nothing", "no corpus.json"),
     (2, "run back_translate plain --to out --set text=note.txt --set voice=espaek", "no voice 'espaek'"),
+    (2, "judge", "Missing argument"),
+    (2, "judge corpus", "who judges"),
+    (2, "judge corpus --judge model", "which real speech"),
+    (2, "judge nothing --reference corpus --judge model", "no corpus.json"),
+    (2, "judge corpus --reference nothing --judge model", "no corpus.json"),
+    (2, "judge corpus --reference corpus --judge nothing", "no such model folder"),
+    (2, "judge corpus --reference corpus --judge model", "which split.*--synthetic-split"),
+    (2, f"{JUDGE} --metric mos", "wer, cer or auto"),
+    (2, f"{JUDGE} --normaliser nope", "nope"),
+    (2, f"{JUDGE} --split final", "no split 'final'"),
+    (2, f"{JUDGE} --split unlabelled", "no utterances in split"),
+    (2, f"{JUDGE} --trained nothing", "no such model folder"),
+    (2, f"{JUDGE} --filter-to out --most-cer 0", "greater than 0"),
+    (2, f"{JUDGE} --filter-to out --most-rejected 1", "less than 1"),
+    (1, f"{JUDGE} --filter-to model", "not Orature's"),
+    (2, f"{JUDGE} --to note.txt", "is a file"),
+    (2, f"{JUDGE} --scale smoke", "for --calibrate"),
+    (2, f"{JUDGE} --backend onx", "no backend"),
+    (2, f"{JUDGE} --device warp", "no device"),
+    (2, "judge --calibrate corpus --judge model --to out", "--synthetic.*or a text"),
+    (2, "judge --calibrate corpus --judge model --synthetic corpus", "--to names a folder"),
+    (2, f"{CALIBRATE} --set ladder=clean,mud:1", "no quality.*KIND:AMOUNT"),
+    (2, f"{CALIBRATE} --set ratios=2", "did you mean 'ratio'"),
+    (2, f"{CALIBRATE} --scale huge", "smoke, dev or full"),
+    (2, f"{CALIBRATE} --reference corpus", "no --reference"),
+    (2, "judge --calibrate corpus --judge model --text nothing.txt --to out", "no such text"),
+    (2, "judge --calibrate corpus --judge model --text note.txt --voice telepathy --to out", "no voice 'telepathy'"),
+    (2, "judge --calibrate nothing --judge model --synthetic corpus --to out", "no such file or folder"),
+    (2, "run calibrate corpus --to out --set synthetic=corpus", "who judges"),
     (2, "demo --corpus nothing --to out", "no such file or folder"),
     (2, "demo --corpus cut.tar.gz --to out", "cut off or damaged"),
     (2, "demo --to note.txt", "is a file"),

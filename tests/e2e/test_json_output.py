@@ -15,6 +15,7 @@ from tests.integration.tones import make_corpus
 
 MICRO = "--set size=micro --set updates=4 --set evaluate_every=2 --set overfit_clips=0 --set batch_seconds=6"
 ON = "--device cpu --threads 1"
+JUDGE = "judge made --reference made --judge tiny_model --synthetic-split train"
 
 LINES = {
     f"up plain --to out {MICRO} {ON} --dry-run": {"steps", "train", "cost"},
@@ -28,6 +29,9 @@ LINES = {
     f"train made --to model {MICRO} {ON}": {"model", "dev_cer"},
     f"evaluate model made --to scores {ON}": {"wer", "cer"},
     f"evaluate tiny_model made --to other {ON}": {"wer", "cer"},
+    f"{JUDGE} --dry-run {ON}": {"steps", "real", "synthetic"},
+    f"{JUDGE} --to judged --filter-to kept {ON}": {"norm_i", "wer_real", "diversity", "filter"},
+    f"judge --calibrate made --synthetic made --judge tiny_model --to cal --dry-run {ON}": {"trainings", "settings"},
     "compare scores other": {"a", "b", "wer"},
     "report scores": {"report"},
     f"transcribe tiny_model corpus/0.flac {ON}": {"text", "words"},

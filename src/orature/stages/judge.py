@@ -146,6 +146,9 @@ class Judge(Stage):
             reference_split=self.reference_split,
             unknown=[tag for tag in spoken if not _knows(languages, tag)],
         )
+        real = sum(row.origin != "synthetic" for row in sides["synthetic"].utterances)
+        if real:
+            said.append(f"{real:,} recordings on the synthetic side are not marked as synthetic.")
         return {
             "judge": judge.name,
             "judge_digest": judge.digest,
