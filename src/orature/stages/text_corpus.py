@@ -30,7 +30,7 @@ from orature.data.corpus import Corpus
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.inputs import corpus_ref
 from orature.stages.text_options import expand, phone_reader, source_of, tools, with_names
-from orature.stages.text_shards import ShardWork, TextSource, batches, lines_of, make_shard, reject_row
+from orature.stages.text_shards import ShardWork, TextSource, batches, judge_of, lines_of, make_shard, reject_row
 from orature.text.language import canonical_tag
 from orature.text.language_check import ALARM_SHARE, OTHER_LANGUAGE, Method
 from orature.text.near_duplicates import exact_duplicates, near_duplicates
@@ -197,7 +197,7 @@ class MakeText(Stage):
     ) -> None:
         total = sum(shard["rows"] for shard in shards)
         ctx.conserve(total=total, kept=tally.sentences, rejected=rejected)
-        judge = Judge(guide, self._rules(), self.language)
+        judge = judge_of(ctx.state / "guide", self.key(), self._rules(), self.language)
         warnings = self._warnings(total, rejected, judge)
         summary = tally.summary(self.language)
         facts = {

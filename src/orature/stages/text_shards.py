@@ -87,14 +87,14 @@ def batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
 
 
 @lru_cache(maxsize=2)
-def _judge(guide: Path, key: str, rules: Rules, language: str) -> Judge:
+def judge_of(guide: Path, key: str, rules: Rules, language: str) -> Judge:
     """One judge a process; `key` tells the stages of one process apart."""
     return Judge(Guide.load(guide), rules, language)
 
 
 def make_shard(work: ShardWork, batch: Sequence[Line], folder: Path) -> dict[str, Any]:
     """Judges the lines of one batch and writes them to `folder`; returns how many lines, sentences, and rejects."""
-    judge = _judge(work.guide, work.key, work.rules, work.language)
+    judge = judge_of(work.guide, work.key, work.rules, work.language)
     rows: list[dict[str, Any]] = []
     kept: list[str] = []
     rejected: Counter[str] = Counter()

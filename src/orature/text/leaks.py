@@ -29,6 +29,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ class Breach:
         return f"“{offered}” is {100 * self.likeness:.0f} % like “{self.row.text}” of {met}"
 
 
+@lru_cache(maxsize=1024)
 def sentence_key(text: str) -> str:
     """What makes two sentences the same prompt: the scored text without accents, tone marks and signs inside words.
 
