@@ -173,6 +173,16 @@ def test_labels_that_nobody_can_use_end_the_loop_and_not_the_run(done: Outcome, 
     assert not one["kept"] and "could be labelled" in one["said"]
 
 
+@pytest.mark.slow
+def test_a_calibration_decides_the_gate_and_is_in_the_report(done: Outcome, toy: Path) -> None:
+    few = {**FEW, "ladder": "clean,noise:-10", "seeds": 1, "probes": 8}
+    outcome = run(request(toy, "out", calibrate=True, calibration=few, go_on=True))
+    made = outcome.facts["score"]["synthetic"]
+    assert made["calibration"]["verdict"] in ("always", "never", "crosses")
+    assert any("calibration" in note for note in outcome.facts["score"]["arms"]["notes"])
+    assert made["calibration"]["sentence"].split(".")[0][:40] in (toy / "out" / "report.html").read_text("utf-8")
+
+
 def test_up_with_both_extras_reports_arms_and_language_model(toy: Path) -> None:
     extra = {"ratios": [1], "text_options": TEXT_OPTIONS}
     options = UpOptions(

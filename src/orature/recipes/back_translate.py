@@ -82,8 +82,8 @@ class Translated:
 
 def run(request: Request) -> Outcome:
     """Runs the whole way; raises the errors of its stages, each of which says what to do next."""
-    settings = read_settings_of(request)
     source = source_of(request)
+    settings = read_settings_of(request)
     refuse_unwritable(request.to)
     home = open_store(request.store or request.to / STORE)
     job = Run(home, recipe="back_translate", command=request.command or f"orature run back_translate {source}")
@@ -105,8 +105,8 @@ def experiment(job: Run, request: Request, settings: BackTranslateConfig, source
 
 def plan(request: Request) -> dict[str, Any]:
     """What `run` would do, as far as it can be known without doing it."""
-    settings = read_settings_of(request)
     source = source_of(request)
+    settings = read_settings_of(request)
     home = open_store(request.store or request.to / STORE)
     job = rehearsed(home, "back_translate", outline(settings))
     shown = job.through(lambda: experiment(job, request, settings, source))

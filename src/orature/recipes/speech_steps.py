@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from orature.core.errors import ConfigError, OratureError
+from orature.core.progress import say
 from orature.data.corpus import Corpus, id_hash
 from orature.engines.voices import open_voice, parse_voice
 from orature.flow import Ref, Resources, Run
@@ -299,6 +300,8 @@ def judge_voice(work: SpeechWork, speech: Speech) -> None:
     found = read_judgement(work.run.path_of(speech.judgement))
     one = found["norm_i"]
     reach = "" if one["low"] is None else f" ({one['low']:.2f} to {one['high']:.2f})"
+    for warning in found["warnings"]:
+        say(f"judge: {warning}")
     work.said(f"Norm_I of {settings.voice} is {one['value']:.2f}{reach}, judged by {found['judge']}")
 
 
