@@ -122,37 +122,74 @@ def distance(one: Profile, other: Profile) -> dict[str, float]:
     }
 
 
-def measure(samples: Samples) -> Traits:
-    """The traits of one recording, float32 mono at 16 kHz, shape (samples,)."""
-    power_TF = _spectrogram(samples)
-    frame_db = _decibel(power_TF.sum(axis=1))
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What the levels of the frames alone say; as in `Traits`."""
+
+    level_db: float
+    noise_db: float
+    decay_s: float
+    lead_s: float
+    trail_s: float
+    spoken: npt.NDArray[np.bool_]
+    """Frames that hold speech, shape (frames,)."""
+    quiet: npt.NDArray[np.int64]
+    """Places of the quietest tenth."""
+
+
+def outline(samples: Samples) -> Outline:
+    """Level, noise floor, decay and pauses of one recording, shape (samples,), without a look at frequencies."""
+    window = _window() ** 2
+    power = np.asarray((_frames(samples).astype(np.float64) ** 2) @ window / window.sum())
+    frame_db = _decibel(power)
     count = max(1, round(_QUIET_SHARE * len(frame_db)))
     quiet = np.sort(np.argsort(frame_db, kind="stable")[:count])
-    noise_db = float(_decibel(np.mean(power_TF[quiet].sum(axis=1))))
+    noise_db = float(_decibel(power[quiet].mean()))
     loud_db = float(np.quantile(frame_db, 0.95))
     spoken = frame_db > max(loud_db - _EDGE_DB, min(noise_db + _ABOVE_DB, loud_db - _LEAST_DB))
-    level_db = float(_decibel(np.mean(power_TF[spoken].sum(axis=1))))
     edges = np.flatnonzero(spoken)
+    return Outline(
+        level_db=float(_decibel(power[spoken].mean())),
+        noise_db=max(noise_db, FLOOR_DBFS),
+        decay_s=decay_s(frame_db),
+        lead_s=int(edges[0]) * HOP / RATE_HZ,
+        trail_s=(len(frame_db) - 1 - int(edges[-1])) * HOP / RATE_HZ,
+        spoken=spoken,
+        quiet=quiet,
+    )
+
+
+def measure(samples: Samples) -> Traits:
+    """The traits of one recording, float32 mono at 16 kHz, shape (samples,)."""
+    drawn = outline(samples)
+    power_TF = _spectrogram(samples)
     edge_hz = bandwidth_hz(samples)
     return Traits(
-        level_db=round(level_db, 2),
-        noise_db=round(max(noise_db, FLOOR_DBFS), 2),
-        snr_db=round(level_db - max(noise_db, FLOOR_DBFS), 2),
+        level_db=round(drawn.level_db, 2),
+        noise_db=round(drawn.noise_db, 2),
+        snr_db=round(drawn.level_db - drawn.noise_db, 2),
         bandwidth_hz=round(edge_hz, 1),
-        decay_s=round(decay_s(frame_db), 4),
-        holes=round(_holes(power_TF[spoken], edge_hz), 5),
-        lead_s=round(int(edges[0]) * HOP / RATE_HZ, 3),
-        trail_s=round((len(frame_db) - 1 - int(edges[-1])) * HOP / RATE_HZ, 3),
-        noise_bands_db=tuple(round(float(value), 1) for value in _band_levels_db(power_TF[quiet].mean(axis=0))),
+        decay_s=round(drawn.decay_s, 4),
+        holes=round(_holes(power_TF[drawn.spoken], edge_hz), 5),
+        lead_s=round(drawn.lead_s, 3),
+        trail_s=round(drawn.trail_s, 3),
+        noise_bands_db=tuple(round(float(value), 1) for value in _band_levels_db(power_TF[drawn.quiet].mean(axis=0))),
     )
+
+
+def _window() -> npt.NDArray[np.float64]:
+    return np.hanning(FRAME + 1)[:-1]
+
+
+def _frames(samples: Samples) -> Samples:
+    padded = np.pad(samples, (0, max(0, FRAME - len(samples))))
+    return np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
 
 
 def _spectrogram(samples: Samples) -> npt.NDArray[np.float64]:
     """Power of each frame and frequency, shape (frames, bins); the bins of a frame add up to its mean square."""
-    padded = np.pad(samples, (0, max(0, FRAME - len(samples))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
-    window = np.hanning(FRAME + 1)[:-1].astype(np.float32)
-    power = np.abs(np.fft.rfft(frames * window, axis=1)) ** 2
+    window = _window().astype(np.float32)
+    power = np.abs(np.fft.rfft(_frames(samples) * window, axis=1)) ** 2
     power[:, 1:-1] *= 2
     return np.asarray(power / (FRAME * float(np.sum(window**2))), np.float64)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from orature.core.types import RATE_HZ
-from orature.data.acoustics import FLOOR_DBFS, FRAME, Profile, Traits, band_edges, measure
+from orature.data.acoustics import FLOOR_DBFS, FRAME, Outline, Profile, Traits, band_edges, outline
 from orature.data.audio import Samples, through_codec
 from orature.data.codecs import fast_size
 from orature.data.rooms import Room, reverberate
@@ -47,14 +47,14 @@ def match(samples: Samples, profile: Profile, rng: np.random.Generator) -> tuple
     The length changes by the pauses at the ends. All draws come from `rng`; what was done is returned beside.
     """
     clip = profile.clips[int(rng.integers(len(profile.clips)))]
-    own = measure(samples)
+    own = outline(samples)
     done: dict[str, Any] = {"lead_s": min(clip.lead_s, _PAUSE_S), "trail_s": min(clip.trail_s, _PAUSE_S)}
     samples = _with_pauses(samples, own, done["lead_s"], done["trail_s"])
     if clip.decay_s > _DRIER * own.decay_s:
         rt60_s = float(np.clip(_OF_DECAY * clip.decay_s, *_RT60_S))
         samples = reverberate(samples, Room.draw(rng, (rt60_s, rt60_s)).response(rng))
         done["rt60_s"] = round(rt60_s, 3)
-    now = measure(samples)
+    now = outline(samples)
     gain_db = clip.level_db - now.level_db
     samples = samples * np.float32(10 ** (gain_db / 20))
     noise = 10 ** (clip.noise_db / 10) - 10 ** (min(now.noise_db + gain_db, 0.0) / 10)
@@ -62,7 +62,7 @@ def match(samples: Samples, profile: Profile, rng: np.random.Generator) -> tuple
         level = 10 ** ((10 * np.log10(noise) + _QUIETEST_DB) / 20)
         samples = samples + np.float32(level) * noise_like(clip, samples.size, rng)
         done["snr_db"] = clip.snr_db
-    if clip.holes > _CODEC_HOLES and clip.holes > now.holes:
+    if clip.holes > _CODEC_HOLES:
         samples = through_codec(samples, "MP3", "MPEG_LAYER_III", level=_CODEC_LEVEL)
         done["codec"] = "mp3"
     if clip.bandwidth_hz < _FULL_BAND_HZ and clip.bandwidth_hz > 0:
@@ -76,7 +76,7 @@ def match(samples: Samples, profile: Profile, rng: np.random.Generator) -> tuple
     return limited(samples), done
 
 
-def _with_pauses(samples: Samples, own: Traits, lead_s: float, trail_s: float) -> Samples:
+def _with_pauses(samples: Samples, own: Outline, lead_s: float, trail_s: float) -> Samples:
     """The speech alone, as `own` found it, between pauses of so many seconds."""
     first = round(own.lead_s * RATE_HZ)
     last = len(samples) - round(own.trail_s * RATE_HZ)

@@ -22,7 +22,7 @@ from orature.text.language import is_spaceless
 _FRAME_S = 0.02
 _SILENCE_DBFS = -50.0
 _CLIPPED_SHARE = 0.002
-_ENDING_S, _ABRUPT_DB = 0.008, 12.0
+_ENDING_S, _ABRUPT_DB = 0.008, 9.0
 """Speech dies away: last milliseconds less than this below the loud frames were cut."""
 _LEAST_ROWS, _TAILS, _MARGIN = 50, 0.005, 1.5
 _MIN_LETTERS = 8
