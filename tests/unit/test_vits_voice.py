@@ -17,6 +17,7 @@ from orature.engines.vits_voice import begin
 from orature.engines.voice import Speech, SpeechRequest, Voice
 from orature.engines.voices import open_voice, voice_files
 from orature.testing.checkpoints_voices import vits_folder
+from orature.testing.voice_contract import check_voice
 
 TEXTS = ["habari za asubuhi", "moja", "mbili tatu nne tano sita saba nane", "karibu sana"]
 
@@ -232,3 +233,9 @@ def test_phonemes_come_from_espeak(tmp_path: Path) -> None:
         assert "".join(letters[token] for token in tokens[1::2]) == "h\u0259l\u02c8o\u028a, w\u02c8\u025c\u02d0ld?"
         refused = voice.speak([SpeechRequest("the")])[0]  # a sound that this vocabulary lacks
         assert isinstance(refused, Refusal) and refused.reason == "unreadable-characters"
+
+
+def test_it_holds_the_contract_of_voices(tmp_path: Path) -> None:
+    folder = vits_folder(tmp_path / "slow", speakers=["f01", "m02"], speaking_rate=0.25)
+    texts = ["moja", "mbili tatu nne tano", "habari za asubuhi"]
+    check_voice(lambda workers: begin(str(folder), workers=workers), "sw", texts)
