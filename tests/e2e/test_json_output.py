@@ -30,7 +30,7 @@ LINES = {
     f"evaluate model made --to scores {ON}": {"wer", "cer"},
     f"evaluate tiny_model made --to other {ON}": {"wer", "cer"},
     f"{JUDGE} --dry-run {ON}": {"steps", "real", "synthetic"},
-    f"{JUDGE} --to judged --filter-to kept {ON}": {"norm_i", "wer_real", "diversity", "filter"},
+    f"{JUDGE} --to judged --most 20 --filter-to kept {ON}": {"norm_i", "wer_real", "diversity", "filter"},
     f"judge --calibrate made --synthetic made --judge tiny_model --to cal --dry-run {ON}": {"trainings", "settings"},
     "compare scores other": {"a", "b", "wer"},
     "report scores": {"report"},

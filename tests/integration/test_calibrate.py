@@ -125,9 +125,12 @@ def test_what_a_calibration_would_cost(world: Path, tmp_path: Path) -> None:
     request = asked(world, tmp_path / "out", seeds=2)
     found = plan(request)
     assert found["trainings"] == 6 and found["split"] == "todo" and not (tmp_path / "out").exists()
+    assert "6 trainings of the same budget, each: train: will pass" in found["cost"]
     job = Run(open_store(tmp_path / "out" / ".orature"), "t", "t")
     job.do(split_stage(corpus_ref(world / "real"), UpOptions(seed=1)), on=ON)
-    assert "6 trainings of the same budget, each: train: will pass" in plan(request)["cost"]
+    assert plan(request)["split"] == "done"
+    whole = corpus_in(tmp_path / "whole", {"train": ["ab", "bc"]})
+    assert plan(replace(request, sources=(str(whole),)))["cost"] == "known once the corpus has been split"
 
 
 @pytest.mark.parametrize(

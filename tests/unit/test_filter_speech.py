@@ -34,7 +34,7 @@ def heard(folder: Path, corpus: Ref, wrong: dict[str, str | None]) -> Ref:
     for row in Corpus.open(Path(corpus.path)):
         said = wrong.get(row.id, row.text)
         refusal = {"reason": "too-short", "detail": "0.1 s"} if said is None else None
-        record = {"id": row.id, "reference": row.text, "hypothesis": said or "", "refusal": refusal}
+        record = {"id": row.id, "reference": row.text or "", "hypothesis": said or "", "refusal": refusal}
         lines.append(json.dumps(record))
     (folder / "hypotheses.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return Ref(key="external", stage="transcribe", digest=folder.name * 8, path=str(folder))
@@ -110,6 +110,13 @@ def test_other_splits_are_left_alone(tmp_path: Path) -> None:
         "dev": 10,
         "test": 10,
     }
+
+
+def test_rows_without_a_transcript_are_kept_and_counted(tmp_path: Path) -> None:
+    texts = [*TEXTS[:12], "...", None]
+    made = corpus_ref(corpus_of(tmp_path / "made", texts, seconds=0.3, split="train", origin="synthetic"))
+    folder, account = filtered(tmp_path, FilterSpeech(corpus=made, heard=heard(tmp_path / "heard", made, {})))
+    assert (account["judged"], account["without_transcript"], len(Corpus.open(folder))) == (12, 2, 14)
 
 
 def test_what_cannot_be_filtered(made: Ref, tmp_path: Path) -> None:

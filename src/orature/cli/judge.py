@@ -52,6 +52,9 @@ NormaliserOption = Annotated[str | None, typer.Option(help="Scoring normaliser."
 SyntheticSplitOption = Annotated[
     str | None, typer.Option(help="Split of the synthetic speech.", show_default="the only one")
 ]
+MostOption = Annotated[
+    int | None, typer.Option(min=1, help="Judge so many synthetic utterances, drawn at random.", show_default="all")
+]
 TrainedOption = Annotated[
     str | None,
     typer.Option(help="Model that the speech is for: a judge of its family is warned of.", show_default=False),
@@ -90,6 +93,7 @@ def judge(
     normaliser: NormaliserOption = None,
     split: Annotated[str, typer.Option(help="Split of the reference.")] = "dev",
     synthetic_split: SyntheticSplitOption = None,
+    most: MostOption = None,
     trained: TrainedOption = None,
     repeat: RepeatOption = False,
     filter_to: FilterOption = None,
@@ -128,7 +132,7 @@ def judge(
     task.refuse_early(to, filter_to, bounds)
     if dry_run:
         return emit(task.plan(filter_to), as_json)
-    facts = task.judge(to)
+    facts = task.judge(to, most)
     if filter_to is not None:
         facts["filter"] = task.filter(filter_to, bounds)
     emit(facts, as_json, lambda: "\n".join(task.story(facts, to, repeat=repeat)))
@@ -256,11 +260,15 @@ class _Task:
         steps = ["transcribe both", "judge", *(["filter"] if filter_to is not None else [])]
         return {"steps": steps, "real": sides[0], "synthetic": sides[1], "judge": self.judge_ref.path}
 
-    def judge(self, to: Path) -> dict[str, Any]:
-        """Decodes, judges and publishes; the judgement."""
+    def judge(self, to: Path, most: int | None) -> dict[str, Any]:
+        """Decodes (at most `most` synthetic utterances), judges and publishes; the judgement."""
         from orature.recipes.judging import judged, publish_judgement
+        from orature.stages.distort import DrawRows
 
-        ref = judged(self.run, self.made, self.real, self.judge_ref, on=self.on, **self.options)
+        made = self.made
+        if most is not None:
+            made = self.run.do(DrawRows(corpus=made, split=self.made_split, most=most), on=self.on)
+        ref = judged(self.run, made, self.real, self.judge_ref, on=self.on, **self.options)
         return publish_judgement(self.run, ref, to, title=self.name)
 
     def filter(self, to: Path, bounds: dict[str, Any]) -> dict[str, Any]:

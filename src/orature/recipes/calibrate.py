@@ -291,8 +291,11 @@ def plan(request: Request) -> dict[str, Any]:
         return {**shown, "cost": "known once the corpus has been read: orature ingest SOURCE --to CORPUS"}
     stage = _splits(job, request, settings)
     real = job.store.get(stage.key())
+    shown["split"] = "todo" if real is None else "done"
     if real is None:
-        return {**shown, "split": "todo", "cost": "known once the corpus has been split"}
+        real = corpus_ref(Path(request.sources[0]))
+        if not {"train", "dev"} <= Corpus.open(Path(real.path)).summary()["splits"].keys():
+            return {**shown, "cost": "known once the corpus has been split"}
     config = training_config(job, real, settings, request.scale, request.seed)
     one = Train(corpus=real, config=config, model_name="calibration (real alone)")
     return {

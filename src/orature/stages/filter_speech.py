@@ -180,6 +180,7 @@ class FilterSpeech(Stage):
             },
             "normaliser": self.normaliser,
             "judged": judged,
+            "without_transcript": sieve.unjudged,
             "over_bound": len(over),
             "rejected": len(out),
             "spared": len(over) - len(out),
@@ -232,6 +233,8 @@ class _Sieve:
     store: str
     split: str
     texts: list[dict[str, Any]] = field(default_factory=list)
+    unjudged: int = 0
+    """Rows of the split that are kept because they say nothing to judge by."""
     _rejects: list[Reject] = field(default_factory=list)
     _kept_texts: Counter[str] = field(default_factory=Counter)
 
@@ -244,8 +247,9 @@ class _Sieve:
                 self._rejects.append(Reject(row.id, verdict.reason, verdict.detail, f"{CUTS}:{number + 1}"))
                 self.texts.append(_told(row, verdict))
                 continue
-            if row.split == self.split and row.text:
-                self._kept_texts[row.text] += 1
+            if row.split == self.split:
+                self.unjudged += row.id not in self.verdicts
+                self._kept_texts[row.text or ""] += 1
             custom = {name: value for name, value in cut["custom"].items() if name not in OWN_FIELDS}
             found = self.verdicts.get(row.id)
             if found is not None and found.cer is not None:

@@ -29,7 +29,7 @@ from orature.engines.families import family_of
 from orature.engines.language_codes import codes_of
 from orature.evaluate.diversity import Spoken, diversity
 from orature.evaluate.folder import HYPOTHESES_FILE
-from orature.evaluate.intelligibility import FLOOR, judge_groups, judge_rows
+from orature.evaluate.intelligibility import FLOOR, MOST_GROUPS, judge_groups, judge_rows
 from orature.evaluate.judge_warnings import JudgeFacts, cautions
 from orature.evaluate.pitch import Pitch, pitch_of
 from orature.evaluate.rows import Row, read_rows
@@ -147,6 +147,9 @@ class Judge(Stage):
             unknown=[tag for tag in spoken if not _knows(languages, tag)],
         )
         real = sum(row.origin != "synthetic" for row in sides["synthetic"].utterances)
+        for kind in ("voices", "speakers"):
+            if len(found[kind]) == MOST_GROUPS:
+                said.append(f"Norm_I is given for the {MOST_GROUPS} {kind} with most utterances; there may be more.")
         if real:
             said.append(f"{real:,} recordings on the synthetic side are not marked as synthetic.")
         return {

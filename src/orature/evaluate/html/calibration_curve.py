@@ -68,7 +68,8 @@ def calibration_section(found: Mapping[str, Any]) -> str:
         f'<p class="lead"><b>{escape(found["sentence"])}</b> {_threshold(found)}{said} Each dot is a quality of '
         "synthetic speech: how well the judge understands it, and the error on dev of recognisers trained with it. The "
         "line across is real speech alone at the same compute; below it synthetic speech helps. Lines through a dot "
-        f"are 95 % intervals.</p>{_plot(found, metric)}{table}</section>"
+        f"are 95 % intervals. Checkpoints were chosen on dev too, in all trainings alike.</p>"
+        f"{_plot(found, metric)}{table}</section>"
     )
 
 
