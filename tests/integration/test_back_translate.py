@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,13 @@ def test_all_trained_arms_have_the_same_compute(done: Outcome, toy: Path) -> Non
     assert {row["updates"] for row in trained} == {10}
     hours = [row["audio_hours"] for row in trained]
     assert max(hours) <= 1.05 * min(hours)
+    store = Store(toy / "out" / ".orature")
+    logs = [(store.folder(info.key) / "train_log.jsonl").read_text("utf-8") for info in stages(toy / "out", "train")]
+    last = [json.loads(log.splitlines()[-1]) for log in logs]
+    assert sorted(row["update"] for row in last) == [2, 2, 2, 8, 8, 8]
+    for updates in (2, 8):
+        passed = [row["audio_h"] for row in last if row["update"] == updates]
+        assert max(passed) <= 1.1 * min(passed)
     configs = [info.identity["fields"]["config"]["fields"] for info in stages(toy / "out", "train")]
     phases = {(one["updates"], one["batch_seconds"], one["accumulate"], one["seed"], one["peak_lr"]) for one in configs}
     assert {updates for updates, *_ in phases} == {8, 2}
@@ -143,6 +151,7 @@ def test_the_report_shows_arms_sweep_and_examples(done: Outcome, toy: Path) -> N
     assert done.facts["score"]["synthetic"]["facts"]["made"] == 40
 
 
+@pytest.mark.slow
 def test_again_it_does_nothing_and_elsewhere_the_digest_is_the_same(done: Outcome, toy: Path, tmp_path: Path) -> None:
     again = run(request(toy, synthetic=str(toy / "made"), ratios=[1, 4], merge=True))
     assert not again.fresh
@@ -175,7 +184,8 @@ def test_synthetic_sentences_of_dev_and_test_never_reach_training(toy: Path, tmp
     with (folder / "manifest.tsv").open("a", encoding="utf-8") as manifest:
         manifest.write("audio/held.wav\tab ca\ttest-9\tund\ttest\n")
     synthetic_corpus(tmp_path / "made", [*texts(), "ab ca"])
-    run(request(tmp_path, synthetic=str(tmp_path / "made"), ratios=[1], filter="none"))
+    few = {"updates": 2, "evaluate_every": 1, "average": 1}
+    run(request(tmp_path, synthetic=str(tmp_path / "made"), ratios=[1], filter="none", **few))
     pools = stages(tmp_path / "out", "pool")
     assert [info.rows.rejected for info in pools if info.rows] == [{"embargo-sentence": 1}]
     store = Store(tmp_path / "out" / ".orature")
@@ -183,7 +193,8 @@ def test_synthetic_sentences_of_dev_and_test_never_reach_training(toy: Path, tmp
     assert "ab ca" not in {row.text for row in pooled}
 
 
-def test_a_dry_run_shows_all_stages_and_the_cost(done: Outcome, toy: Path, tmp_path: Path) -> None:
+def test_a_dry_run_shows_all_stages_and_the_cost(done: Outcome, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orature.recipes.rehearsal.cost", lambda stage, on: "60 audio-s/s")
     settings: dict[str, Any] = {"synthetic": str(toy / "made"), "ratios": [1, 4], "merge": True}
     fresh = plan(request(toy, to="other", **settings))
     names = [step["stage"] for step in fresh["steps"]]

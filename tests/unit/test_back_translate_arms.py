@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 
 from orature.core.errors import ConfigError
-from orature.flow import Ref, Run
+from orature.data.corpus import Corpus
+from orature.engines.fake_voice import FakeVoice
+from orature.flow import Ref, Resources, Run
 from orature.recipes import arms
 from orature.recipes.arms import Arm, Budget, best_on_dev, equal_budget, unequal
 from orature.recipes.back_settings import BackTranslateConfig, by_scale
-from orature.recipes.speech_steps import SpeechWork, readings_for
+from orature.recipes.speech_steps import SpeechWork, readings_for, reads_itself, voice_facts
+from orature.recipes.training import UpOptions
+from orature.recipes.up import extras_of
 from orature.train.config import TrainConfig
 from orature.train.mixing import (
     Group,
@@ -26,6 +30,7 @@ from orature.train.mixing import (
     shares_of_origins,
 )
 from orature.train.schedule import learning_rate
+from tests.tiny import LATIN, corpus_of
 
 _RNG = np.random.default_rng(3)
 GROUPS = [*[Group("qu", "k", "real")] * 40, *[Group("qu", "k", "pseudo")] * 10, *[Group("qu", "t", "synthetic")] * 300]
@@ -163,6 +168,34 @@ def test_a_short_text_is_read_until_the_largest_ratio_has_speech_enough(monkeypa
     assert readings_for(speech_work((1.0, 10.0), "auto", 200.0, 100.0), text) == 20
     assert readings_for(speech_work((1.0,), 3, 200.0, 1e9), text) == 3
     assert readings_for(speech_work((1000.0,), "auto", 1e6, 1e9), text) == 500
+
+
+@pytest.mark.parametrize(
+    ("language", "voice", "asked", "wanted"),
+    [
+        ("sw", "fake", None, ("lm", "back_translation")),
+        ("xx", "fake", None, ("lm",)),
+        ("und", "fake", None, ("lm",)),
+        ("xx", "fake", ("lm", "back_translation"), ("lm", "back_translation")),
+        ("sw", "fake", (), ()),
+        ("sw", "vits:nowhere", None, ("lm",)),
+    ],
+)
+def test_up_back_translates_where_the_voice_reads_the_language_itself(
+    tmp_path: Path, language: str, voice: str, asked: tuple[str, ...] | None, wanted: tuple[str, ...]
+) -> None:
+    (tmp_path / "text.txt").write_text("habari\n", encoding="utf-8")
+    corpus = Corpus.open(corpus_of(tmp_path / "corpus", LATIN[:3], seconds=0.1, language=language))
+    options = UpOptions(texts=(str(tmp_path / "text.txt"),), extras=asked, voice=voice)
+    assert extras_of(corpus, options, Resources()) == wanted
+
+
+def test_a_neighbour_is_no_voice_of_the_language_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reads_itself("fake", "sw", Resources()) == ""
+    told = SimpleNamespace(told="reading with es", tag="es")
+    monkeypatch.setattr(FakeVoice, "reading", lambda self, language: told, raising=False)
+    assert "es" in reads_itself("fake", "sw", Resources())
+    assert voice_facts("fake", "sw", Resources())["fallback"] == "es"
 
 
 def test_smoke_tries_one_ratio_unless_told_otherwise() -> None:

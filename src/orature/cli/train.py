@@ -66,7 +66,8 @@ GuardOption = Annotated[
 TextOption = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Sentences (.txt, .tsv, .jsonl) for a language model, weighed on dev; may be repeated.", show_default=False
+        help="Sentences (.txt, .tsv, .jsonl) for a language model and for synthetic speech; may be repeated.",
+        show_default=False,
     ),
 ]
 
@@ -89,7 +90,10 @@ UP_OPTIONS = (*_UP_NAMES.split(), "processes", "sharding", "with", "voice", "bac
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to `app`."""
-    up_lines = ("orature up my_corpus/ --to my_model/ --scale dev", "orature up cv-corpus-25.0-que.tar.gz --to kichwa")
+    up_lines = (
+        "orature up my_corpus/ --to my_model/ --scale dev",
+        "orature up kichwa.tar.gz --to kichwa --text news.txt",
+    )
     app.command(epilog=example(*up_lines))(up)
     app.command(epilog=example("orature train corpus --to model --start xls-r-300m/ --scale dev"))(train)
     app.command(epilog=example("orature evaluate model corpus --split test --to results"))(evaluate)
