@@ -33,10 +33,11 @@ from orature.cli import (
     train,
     train_voice,
     transcribe,
+    voices,
 )
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-_MAKE = "up demo ingest check split train average train-voice text synthesise judge run lm tune"
+_MAKE = "up demo ingest check split train average train-voice voices text synthesise judge run lm tune"
 _USE = "evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
 
@@ -97,6 +98,7 @@ def build() -> typer.Typer:
         train_voice,
         synthesise,
         text,
+        voices,
     ):
         group.register(app)
     return app

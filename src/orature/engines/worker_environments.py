@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,11 @@ class Step:
     kind: Kind
     about: str
     command: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """As it is shown to a person: a command to copy."""
+        words = ["rm", *self.command] if self.kind == "delete" else list(self.command)
+        return " ".join(words) if self.kind == "delete" else shlex.join(words)
 
 
 @cache
@@ -196,7 +202,8 @@ class Environment:
             Step("pip", f"install {', '.join(recipe.packages)} and what they need", tuple(install)),
         ]
         if recipe.delete:
-            found.append(Step("delete", "delete files that break the other packages", recipe.delete))
+            places = tuple(f"{self.folder}/lib/python*/site-packages/{pattern}" for pattern in recipe.delete)
+            found.append(Step("delete", "delete files that break the other packages", places))
         found.append(Step("check", "see that it works", (python, "-c", recipe.check)))
         return found
 
@@ -213,7 +220,7 @@ class Environment:
         """Does one step and notes it; WorkFailed with the last lines of what was said where it fails."""
         say(f"{self.recipe.name}: {step.about}")
         if step.kind == "delete":
-            for path in self._to_delete(step.command):
+            for path in self._to_delete():
                 path.unlink()
         else:
             if step.kind == "venv":
@@ -287,10 +294,9 @@ class Environment:
         part.write_text(json.dumps({"name": self.recipe.name, "recipe": self.recipe.digest, "done": done}) + "\n")
         part.replace(self.folder / _STATE)
 
-    def _to_delete(self, patterns: tuple[str, ...]) -> list[Path]:
-        return [
-            path for pattern in patterns for path in sorted(self.folder.glob(f"lib/python*/site-packages/{pattern}"))
-        ]
+    def _to_delete(self) -> list[Path]:
+        packages = [f"lib/python*/site-packages/{pattern}" for pattern in self.recipe.delete]
+        return [path for pattern in packages for path in sorted(self.folder.glob(pattern))]
 
     def _run(self, step: Step) -> None:
         try:
