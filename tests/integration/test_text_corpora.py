@@ -111,3 +111,12 @@ def test_the_declaration_of_human_rights_in_many_scripts(corpora: Path, tmp_path
     reasons = Counter(one["reason"] for one in rejects(text))
     assert len(text) > 0.35 * len(own), reasons
     assert reasons["other-language"] <= 0.03 * len(own)
+
+
+def test_number_words_for_a_corpus_of_digits(corpora: Path, tmp_path: Path) -> None:
+    """Sentences of one word are prompts that recur by nature: the embargo lets them through, the bounds do too."""
+    corpus = corpus_of_manifest(corpora / "digits_fsdd", tmp_path / "corpus", "en")
+    words = sorted({row.text for row in Corpus.open(corpus).split("train") if row.text})
+    (tmp_path / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    text = made(tmp_path, text_stage([tmp_path / "words.txt"], language="en", corpora=[corpus]))
+    assert [one.text for one in text] == words and len(words) == 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from orature.core.errors import MissingExtra
@@ -68,6 +69,18 @@ def test_a_thousand_copies_of_a_pattern_leave_one() -> None:
     texts = [f"{BASE} {number:04d}" for number in range(300)]
     found = near_duplicates(Bands([signatures_of(texts, 0)]), texts.__getitem__, threshold=0.8)
     assert len(found) == 299 and set(found.values()) == {0}
+
+
+def test_a_rejected_row_is_stood_for_by_the_one_that_stays() -> None:
+    """Far down a crowded bucket all near neighbours are rejected already; the row they stand for still counts."""
+
+    class Crowded(Bands):
+        def buckets(self, band: int) -> npt.NDArray[np.uint64]:
+            return np.full(20, 7, np.uint64) if band == 0 else np.arange(20, dtype=np.uint64)
+
+    texts = ["cattle and rain and nothing else", *(f"{BASE} {number:02d}" for number in range(19))]
+    bands = Crowded([signatures_of(texts, 0)])
+    assert near_duplicates(bands, texts.__getitem__, threshold=0.8) == dict.fromkeys(range(2, 20), 1)
 
 
 def test_signatures_in_several_parts_are_as_in_one_and_rows_can_be_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -98,6 +99,13 @@ def test_the_model_gives_probabilities_that_sum_to_one_and_know_what_they_saw() 
         known = sum(model._probability((context + letter)[-3:]) for letter in letters)
         assert known == pytest.approx(1 - model._probability((context + "?")[-3:]), abs=1e-9)
     assert model.bits("abab") < model.bits("bbbb") < model.bits("xyzw")
+
+
+def test_the_model_is_that_of_witten_and_bell() -> None:
+    """Of "ab": three unigrams of three kinds over four possible ones, each bigram seen once after a context of one."""
+    unigram = (1 + 3 / 4) / (3 + 3)
+    bigram = (1 + 1 * unigram) / (1 + 1)
+    assert CharacterModel(["ab"], order=2).bits("ab") == pytest.approx(-math.log2(bigram))
 
 
 def test_a_sample_does_not_depend_on_the_order() -> None:

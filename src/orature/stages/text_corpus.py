@@ -12,6 +12,7 @@ Example::
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -38,12 +39,10 @@ from orature.text.select import NOT_SELECTED, Selection, choose
 from orature.text.spoken import number_code
 from orature.text.text_corpus import REJECTS, SENTENCES, SUMMARY, Sentence, Tally, write_sentences
 from orature.text.text_guide import Bounds, Guide, Judge, Rules
-from orature.text.text_pool import Pool
+from orature.text.text_pool import Fates, Pool
 
 DUPLICATE, NEAR = "duplicate", "near-duplicate"
 SHARDS = "shards"
-Fates = dict[int, tuple[str, int]]
-"""Why a good sentence is left out, and the number of the sentence that stays in its place (-1 for none)."""
 _LOOK = "`orature text --help` says how each check is widened or switched off"
 
 
@@ -137,21 +136,20 @@ class MakeText(Stage):
         )
 
     def _duplicates(self, pool: Pool) -> Fates:
-        """The fate of each sentence that is there already: the reason, and the number of the one that stays."""
-        exact = exact_duplicates(pool.marks())
-        fates = {number: (DUPLICATE, twin) for number, twin in exact.items()}
+        """What is there already, exactly or nearly."""
+        fates = Fates()
+        fates.leave_out(exact_duplicates(pool.marks()), DUPLICATE)
         if self.near_duplicates:
-            rows = [number for number in range(len(pool)) if number not in fates]
-            near = near_duplicates(pool.bands(rows), pool.spoken, threshold=self.near_duplicates)
-            fates |= {number: (NEAR, twin) for number, twin in near.items()}
+            rows = _left(pool, fates)
+            fates.leave_out(near_duplicates(pool.bands(rows), pool.spoken, threshold=self.near_duplicates), NEAR)
         return fates
 
     def _hold_limit(self, pool: Pool, shards: Sequence[dict[str, Any]], fates: Fates) -> None:
         total = sum(shard["rows"] for shard in shards)
-        lost = total - len(pool) + len(fates)
+        reasons = fates.counts()
+        lost = total - len(pool) + reasons.total()
         if total and lost < total and lost / total <= self.reject_limit:
             return
-        reasons: Counter[str] = Counter(reason for reason, _ in fates.values())
         for shard in shards:
             reasons.update(shard["rejected"])
         where = ", ".join(source.name for source in self.sources)
@@ -168,7 +166,7 @@ class MakeText(Stage):
     def _select(self, pool: Pool, fates: Fates, guide: Guide, ctx: StageContext) -> dict[str, Any]:
         if self.most is None and self.most_hours is None:
             return {}
-        rows = [number for number in range(len(pool)) if number not in fates]
+        rows = _left(pool, fates)
         asked = Selection(
             most=self.most,
             most_seconds=None if self.most_hours is None else 3600 * self.most_hours,
@@ -183,7 +181,7 @@ class MakeText(Stage):
                 reader, _, close = phone_reader(self.phones, self.language)
                 stack.callback(close)
             chosen, about = choose(rows, pool.sentence, guide.transcripts, asked, phones=reader, advance=bar.advance)
-        fates |= {number: (NOT_SELECTED, -1) for number in rows if number not in chosen}
+        fates.choose(chosen, of=len(pool))
         return about
 
     def _summarise(
@@ -248,19 +246,24 @@ def _write(ctx: StageContext, pool: Pool, fates: Fates) -> tuple[Tally, Counter[
 
     def stays() -> Iterator[Sentence]:
         for number, row in pool.rows():
-            if number >= 0 and number not in fates:
+            if number >= 0 and fates.of(number) is None:
                 yield Sentence.from_json(row["keep"])
 
     with ctx.writing(SENTENCES) as path:
         tally = write_sentences(path, stays())
     with ctx.writing(REJECTS) as path, path.open("w", encoding="utf-8", newline="\n") as stream:
         for number, row in pool.rows():
-            if number >= 0 and number not in fates:
+            fate = fates.of(number) if number >= 0 else None
+            if number >= 0 and fate is None:
                 continue
-            out = row.get("reject") or _fate_row(pool, Sentence.from_json(row["keep"]), *fates[number])
+            out = row["reject"] if fate is None else _fate_row(pool, Sentence.from_json(row["keep"]), *fate)
             rejected[out["reason"]] += 1
             stream.write(json.dumps(out, ensure_ascii=False) + "\n")
     return tally, rejected
+
+
+def _left(pool: Pool, fates: Fates) -> array[int]:
+    return array("q", (number for number in range(len(pool)) if fates.of(number) is None))
 
 
 def _example(pool: Pool, reason: str) -> str:

@@ -8,7 +8,7 @@
   of the sentence's key as a stand-in.
 - Dense: a share of the choice is taken from sentences with numbers or names (capitals inside a sentence).
 
-Candidates are taken in an order drawn from the seed, in chunks of 20,000, each giving its share of the whole: memory
+Candidates are taken in an order drawn from the seed, in chunks of 10,000, each giving its share of the whole: memory
 stays flat, and the result depends on the sentences and the seed alone.
 
 Example::
@@ -34,7 +34,7 @@ from orature.text.ngrams import CharacterModel
 from orature.text.text_corpus import Sentence
 
 NOT_SELECTED = "not-selected"
-CHUNK = 20_000
+CHUNK = 10_000
 _GENERAL = 20_000
 """Sentences of the pool that its own model is trained on."""
 _WEIGHTS = {"character": 0.5, "word": 1.0, "unit": 1.0}

@@ -12,13 +12,15 @@ import gzip
 import json
 import mmap
 from array import array
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from orature.text.near_duplicates import Bands, Marks, Signatures
+from orature.text.select import NOT_SELECTED
 from orature.text.text_corpus import Sentence
 
 ROWS, MARKS, SIGNATURES = "rows.jsonl.gz", "marks.npy", "signatures.npy"
@@ -40,6 +42,35 @@ def shard_rows(folder: Path) -> Iterator[dict[str, Any]]:
     with gzip.open(folder / ROWS, "rb") as lines:
         for line in lines:
             yield json.loads(line)
+
+
+class Fates:
+    """Which of the kept sentences are left out after all, and why."""
+
+    def __init__(self) -> None:
+        self._twins: dict[int, tuple[str, int]] = {}
+        self._chosen: bytearray | None = None
+
+    def leave_out(self, twins: Mapping[int, int], reason: str) -> None:
+        """Each of these for its twin that stays."""
+        self._twins.update((number, (reason, twin)) for number, twin in twins.items())
+
+    def choose(self, chosen: Iterable[int], of: int) -> None:
+        """Of all `of` sentences only these stay."""
+        self._chosen = bytearray(of)
+        for number in chosen:
+            self._chosen[number] = 1
+
+    def of(self, number: int) -> tuple[str, int] | None:
+        """The reason and the twin (-1 for one that was not chosen); None for a sentence that stays."""
+        found = self._twins.get(number)
+        if found is None and self._chosen is not None and not self._chosen[number]:
+            return NOT_SELECTED, -1
+        return found
+
+    def counts(self) -> Counter[str]:
+        """How many have twins, by reason."""
+        return Counter(reason for reason, _ in self._twins.values())
 
 
 class Pool:
@@ -82,7 +113,7 @@ class Pool:
         parts = [np.load(folder / MARKS) for folder in self._folders]
         return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
-    def bands(self, rows: list[int]) -> Bands:
+    def bands(self, rows: Sequence[int]) -> Bands:
         """The signatures of the sentences of these numbers; they stay on the disk."""
         parts = [np.load(folder / SIGNATURES, mmap_mode="r") for folder in self._folders]
         return Bands(parts, np.asarray(rows, dtype=np.int64))
