@@ -31,6 +31,7 @@ from orature.train.voice.spectrograms import log_mel
 Samples = npt.NDArray[np.float32]
 Judge = Callable[[Sequence[Samples]], Sequence[str]]
 """Recordings at 16 kHz in, what was heard out; "" where nothing was."""
+_DRAWS = 1_000_003
 _SLOWEST = 4
 """A sentence is read aloud at most so many times as long as its recording."""
 
@@ -67,9 +68,9 @@ def assess(
     """The report over all rows of `loader`, one at a time, in evaluation mode and with fixed draws."""
     model.eval()
     mel = divergence = duration = 0.0
-    for example in loader.examples:
+    for number, example in enumerate(loader.examples):
         batch = loader.batch([example]).to(device)
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.seed * _DRAWS + number)
         aligned = align(model, batch)
         made, real = log_mel(reconstruct(model, aligned), loader.shape), log_mel(batch.samples_BS, loader.shape)
         mel += float((made - real).abs().mean())
