@@ -66,7 +66,9 @@ NearOption = Annotated[
     float | None, typer.Option(help="Overlap of letters from which two are one; 0 keeps both.", show_default="0.8")
 ]
 UnseenOption = Annotated[float, typer.Option(help="Most of a sentence's letters that no transcript has shown.")]
-BoundOption = Annotated[int | None, typer.Option(min=0, show_default="as in the training transcripts")]
+RangeOption = Annotated[
+    str, typer.Option(metavar="FEWEST:MOST", help="Of a sentence.", show_default="as in the training transcripts")
+]
 MostOption = Annotated[int | None, typer.Option(min=1, help="Choose so many sentences.", show_default="all")]
 HoursOption = Annotated[
     float | None,
@@ -101,10 +103,8 @@ def text(
     language_check: CheckOption = "auto",
     near_duplicates: NearOption = None,
     max_unseen_share: UnseenOption = 0.02,
-    min_characters: BoundOption = None,
-    max_characters: BoundOption = None,
-    min_words: BoundOption = None,
-    max_words: BoundOption = None,
+    characters: RangeOption = "",
+    words: RangeOption = "",
     most: MostOption = None,
     most_hours: HoursOption = None,
     domain_share: DomainOption = 0.5,
@@ -123,40 +123,72 @@ def text(
 
     if to is None or not lang:
         raise ConfigError("where to, and in which language?", next_step="orature text SOURCE --to TEXT --lang xx")
+    checks = _checks(transcript, max_unseen_share, reject_limit, characters, words)
+    choice = _choice(most, most_hours, domain_share, dense_share, seed)
+    reading = {"kind": format, "column": column, "split": split, "abbreviations": tuple(abbreviation or ())}
+    tools = {"numbers": numbers, "language_check": language_check, "near_duplicates": near_duplicates, "phones": phones}
+    corpora = {"corpora": corpus or [], "exclude": exclude or [], "licences": licence or []}
+    stage = text_stage(sources or [], language=lang, **corpora, **reading, **tools, **checks, **choice)  # type: ignore[arg-type]
+    _make(stage, to, store, workers, as_json=as_json, dry_run=dry_run)
+
+
+def _checks(
+    transcript: str, max_unseen_share: float, reject_limit: float, characters: str, words: str
+) -> dict[str, Any]:
+    from orature.core.errors import ConfigError
+
     if transcript not in ("spoken", "written"):
         raise ConfigError(f"--transcript {transcript!r} is not known", next_step="choose spoken or written")
-    if not (0 <= max_unseen_share <= 1 and 0 <= dense_share <= 1 and 0 < domain_share <= 1 and 0 <= reject_limit <= 1):
-        raise ConfigError("shares and limits are between 0 and 1", next_step="see orature text --help")
+    _hold_share("--max-unseen-share", max_unseen_share)
+    _hold_share("--reject-limit", reject_limit)
+    fewest_characters, most_characters = _range("--characters", characters)
+    fewest_words, most_words = _range("--words", words)
+    return {
+        "transcript": transcript,
+        "max_unseen_share": max_unseen_share,
+        "reject_limit": reject_limit,
+        "min_characters": fewest_characters,
+        "max_characters": most_characters,
+        "min_words": fewest_words,
+        "max_words": most_words,
+    }
+
+
+def _choice(
+    most: int | None, most_hours: float | None, domain_share: float, dense_share: float, seed: int
+) -> dict[str, Any]:
+    from orature.core.errors import ConfigError
+
+    _hold_share("--dense-share", dense_share)
+    if not 0 < domain_share <= 1:
+        raise ConfigError("--domain-share is above 0 and at most 1", next_step="leave it out for 0.5")
     if most_hours is not None and most_hours <= 0:
         raise ConfigError("--most-hours must be above 0", next_step="leave it out for all")
-    stage = text_stage(
-        sources or [],
-        language=lang,
-        corpora=corpus or [],
-        exclude=exclude or [],
-        kind=format,
-        column=column,
-        licences=licence or [],
-        numbers=numbers,
-        language_check=language_check,
-        near_duplicates=near_duplicates,
-        split=split,
-        abbreviations=tuple(abbreviation or ()),
-        transcript=transcript,
-        max_unseen_share=max_unseen_share,
-        min_characters=min_characters,
-        max_characters=max_characters,
-        min_words=min_words,
-        max_words=max_words,
-        most=most,
-        most_hours=most_hours,
-        domain_share=domain_share,
-        dense_share=dense_share,
-        phones=phones,
-        seed=seed,
-        reject_limit=reject_limit,
-    )
-    _make(stage, to, store, workers, as_json=as_json, dry_run=dry_run)
+    return {
+        "most": most,
+        "most_hours": most_hours,
+        "domain_share": domain_share,
+        "dense_share": dense_share,
+        "seed": seed,
+    }
+
+
+def _hold_share(name: str, value: float) -> None:
+    from orature.core.errors import ConfigError
+
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name} is a share from 0 to 1", next_step="leave it out for the default")
+
+
+def _range(name: str, given: str) -> tuple[int | None, int | None]:
+    """Two bounds of 5:300, 5:, :300 or nothing."""
+    from orature.core.errors import ConfigError
+
+    low, colon, high = given.partition(":")
+    wrong = given and (not colon or any(part and not part.isdecimal() for part in (low, high)))
+    if wrong or (low and high and int(low) > int(high)):
+        raise ConfigError(f"{name} {given!r} is no range", next_step=f"write {name} FEWEST:MOST, as 2:40")
+    return (int(low) if low else None), (int(high) if high else None)
 
 
 def _make(stage: MakeText, to: Path, store: Path | None, workers: int, *, as_json: bool, dry_run: bool) -> None:

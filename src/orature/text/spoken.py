@@ -52,7 +52,7 @@ from orature.text.spoken_tables import (
 DIGITS, SYMBOL, ROMAN = "digits-unreadable", "symbol-unreadable", "roman-numeral"
 Kind = Literal["cardinal", "ordinal", "year"]
 _TROUBLE = (
-    NotImplementedError,
+    RuntimeError,
     OverflowError,
     ValueError,
     TypeError,
