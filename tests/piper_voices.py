@@ -71,20 +71,24 @@ def tiny_piper_voice(folder: Path, *, speakers: list[str] | None = None, op: str
     onnx.checker.check_model(model)
     path = folder / "tiny.onnx"
     onnx.save(model, str(path))
+    config = _config(len(sounds), speakers or [])
+    Path(f"{path}.json").write_text(json.dumps(config), encoding="utf-8")
+    return path
+
+
+def _config(symbols: int, speakers: list[str]) -> dict[str, Any]:
     ids = {"_": [0], "^": [1], "$": [2]} | {letter: [place + 3] for place, letter in enumerate(LETTERS)}
-    config = {
-        "num_symbols": len(sounds),
-        "num_speakers": len(speakers or [""]),
+    return {
+        "num_symbols": symbols,
+        "num_speakers": max(1, len(speakers)),
         "audio": {"sample_rate": 16_000},
         "espeak": {"voice": "sw"},
         "language": {"code": "sw_CD"},
         "phoneme_type": "text",
         "inference": {"noise_scale": 0.3, "length_scale": 1.0, "noise_w": 0.8},
         "phoneme_id_map": ids,
-        "speaker_id_map": {name: place for place, name in enumerate(speakers or [])},
+        "speaker_id_map": {name: place for place, name in enumerate(speakers)},
     }
-    Path(f"{path}.json").write_text(json.dumps(config), encoding="utf-8")
-    return path
 
 
 def stand_in_for_piper(monkeypatch: pytest.MonkeyPatch) -> None:
