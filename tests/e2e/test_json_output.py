@@ -41,6 +41,9 @@ LINES = {
     "runs": {"runs"},
     "store check": {"checked", "problems"},
     "store gc --dry-run": {"removed", "bytes"},
+    "voices --lang sw": {"voices"},
+    "voices add xtts --dry-run --env env": {"commands", "licence", "size_mb"},
+    "voices say fake abc --to listen.wav": {"file", "rows", "licence"},
     "doctor corpus": {"findings", "problems"},
     "doctor": {"findings", "problems"},
 }

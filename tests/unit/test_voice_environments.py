@@ -139,7 +139,7 @@ def test_the_list_of_voices(base: Path) -> None:
     assert entries["xtts"].next_step == "orature voices add xtts --accept-licence"
     assert "mms-tts-ces" in entries["vits"].next_step and "fake" not in entries
     shown = _run("--json")
-    assert {row["engine"] for row in json.loads(shown.stdout)} == set(entries)
+    assert {row["engine"] for row in json.loads(shown.stdout)["voices"]} == set(entries)
     assert "[NON-COMMERCIAL use only]" in _run().stdout
 
 

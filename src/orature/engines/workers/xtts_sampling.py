@@ -56,7 +56,7 @@ def prepared(text: str, language: str, clean: Callable[[str, str], str]) -> str:
     if language in LIMITS:
         try:
             return clean(text.lower(), language)
-        except (ImportError, KeyError, IndexError, ValueError, OverflowError, NotImplementedError) as error:
+        except (ImportError, KeyError, IndexError, ValueError, OverflowError, RuntimeError) as error:
             raise Refused("voice-failed", f"the text cannot be prepared: {type(error).__name__}: {error}") from error
     digits = sorted({one for one in text if one.isdigit()})
     if digits:
