@@ -46,6 +46,13 @@ def test_the_length_that_a_voice_cannot_pass_is_a_truncation() -> None:
     assert found is not None and found.reason == "truncated"
 
 
+def test_a_fault_may_be_let_pass_and_the_next_one_is_seen() -> None:
+    loud = tone(10.0)
+    for passed, reason in ((), "too-slow"), (("too-slow",), "cut-off"), (("too-slow", "cut-off"), None):
+        found = fault_of(loud, RATE_HZ, TEXT, DurationBounds(), unchecked=passed)
+        assert (found and found.reason) == reason
+
+
 def test_tempo_is_taken_out_before_the_bounds() -> None:
     tight = DurationBounds(slowest=10.0, fastest=20.0, pause_s=0.0)
     assert fault_of(faded(1.8), RATE_HZ, TEXT, tight) is not None

@@ -9,7 +9,7 @@ Example::
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from unicodedata import category
 
@@ -19,6 +19,9 @@ import numpy.typing as npt
 from orature.core.types import Refusal, Utterance
 from orature.text.language import is_spaceless
 
+FAULTS = ("not-finite", "silent", "truncated", "clipped", "too-fast", "too-slow", "cut-off")
+"""No numbers, no sound, as long as the voice can be, at full scale, too few or too many seconds for the letters, loud
+at the very end."""
 _FRAME_S = 0.02
 _SILENCE_DBFS = -50.0
 _CLIPPED_SHARE = 0.002
@@ -77,33 +80,45 @@ def fault_of(
     *,
     rate: float = 1.0,
     most_s: float = math.inf,
+    unchecked: Collection[str] = (),
 ) -> Refusal | None:
     """What is wrong with `samples`, shape (samples,), as a reading of `text` at `rate` times the usual tempo.
 
-    Reasons: not-finite, truncated (as long as the voice can be), silent, clipped, too-fast and too-slow (seconds for
-    the letters), cut-off (loud at the very end). None where nothing is.
+    The first of `FAULTS` that is found and not among `unchecked` (silent and not-finite are always looked for); None
+    where nothing is. `most_s` is the length at which the voice cuts off.
     """
-    seconds = len(samples) / rate_hz
     if not len(samples) or not np.isfinite(samples).all():
         return Refusal("not-finite" if len(samples) else "silent", "the voice gave no usable samples")
+    level_db = float(np.quantile(frame_levels_db(samples, rate_hz), 0.9))
+    if level_db < _SILENCE_DBFS:
+        return Refusal("silent", f"nothing is louder than {level_db:.0f} dBFS")
+    found = _faults(samples, rate_hz, text, bounds, rate, most_s, level_db)
+    return next((fault for fault in found if fault.reason not in unchecked), None)
+
+
+def _faults(
+    samples: npt.NDArray[np.float32],
+    rate_hz: int,
+    text: str,
+    bounds: DurationBounds,
+    rate: float,
+    most_s: float,
+    loud_db: float,
+) -> Iterator[Refusal]:
+    seconds = len(samples) / rate_hz
     if seconds >= 0.995 * most_s:
-        return Refusal("truncated", f"{seconds:.1f} s is all that the voice can say at a time")
-    level_db = frame_levels_db(samples, rate_hz)
-    loud_db = float(np.quantile(level_db, 0.9))
-    if loud_db < _SILENCE_DBFS:
-        return Refusal("silent", f"nothing is louder than {loud_db:.0f} dBFS")
+        yield Refusal("truncated", f"{seconds:.1f} s is all that the voice can say at a time")
     clipped = float(np.mean(np.abs(samples) >= 0.999))
     if clipped > _CLIPPED_SHARE:
-        return Refusal("clipped", f"{100 * clipped:.1f} % of the samples are at full scale")
+        yield Refusal("clipped", f"{100 * clipped:.1f} % of the samples are at full scale")
     least_s, most_text_s = bounds.seconds(text)
     if seconds * rate < least_s:
-        return Refusal("too-fast", f"{seconds:.2f} s for {letters(text)} letters")
+        yield Refusal("too-fast", f"{seconds:.2f} s for {letters(text)} letters")
     if seconds * rate > most_text_s:
-        return Refusal("too-slow", f"{seconds:.2f} s for {letters(text)} letters")
+        yield Refusal("too-slow", f"{seconds:.2f} s for {letters(text)} letters")
     ending = samples[-max(1, round(_ENDING_S * rate_hz)) :]
     if 10 * np.log10(max(float(np.mean(np.square(ending))), 1e-12)) > loud_db - _ABRUPT_DB:
-        return Refusal("cut-off", f"the last {1000 * _ENDING_S:.0f} ms are as loud as the speech")
-    return None
+        yield Refusal("cut-off", f"the last {1000 * _ENDING_S:.0f} ms are as loud as the speech")
 
 
 def frame_levels_db(samples: npt.NDArray[np.float32], rate_hz: int) -> npt.NDArray[np.float64]:

@@ -56,6 +56,7 @@ class ShardWork:
     bounds: DurationBounds
     audio_format: str
     split: Split
+    unchecked: tuple[str, ...] = ()
     device: str = "cpu"
     threads: int | None = None
 
@@ -78,7 +79,8 @@ class ShardWork:
     ) -> tuple[Utterance, bytes, dict[str, Any]] | Reject:
         if isinstance(outcome, Refusal):
             return _reject(row, outcome.reason, outcome.detail)
-        fault = fault_of(outcome, voice.rate_hz, row.spoken, self.bounds, rate=request.rate, most_s=_most_s(voice))
+        how = {"rate": request.rate, "most_s": voice.traits.most_seconds}
+        fault = fault_of(outcome, voice.rate_hz, row.spoken, self.bounds, unchecked=self.unchecked, **how)
         if fault is not None:
             return _reject(row, fault.reason, fault.detail)
         samples = resampled(outcome, voice.rate_hz)
@@ -118,11 +120,15 @@ class ShardWork:
             "engine_licence": voice.card.licence,
             "sentence_id": row.sentence_id,
             "realism": realism,
+            **_reading(voice, self.language),
         }
 
 
-def _most_s(voice: Voice) -> float:
-    return voice.traits.most_seconds
+def _reading(voice: Voice, language: str) -> dict[str, str]:
+    """Which other language's voice reads this one, where espeak-ng has none of its own; {} for all others."""
+    reading = getattr(voice, "reading", None)
+    found = reading(language) if callable(reading) else None
+    return {"reads_with": found.tag, "reads_because": found.because} if found is not None and found.because else {}
 
 
 def _reject(row: Row, reason: str, detail: str) -> Reject:

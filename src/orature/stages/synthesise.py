@@ -70,6 +70,8 @@ class Synthesise(Stage):
     expression: Span = (0.8, 1.25)
     realism: Literal["match", "none"] = "match"
     audio_format: Literal["flac", "opus"] = "flac"
+    unchecked: tuple[Literal["truncated", "clipped", "too-fast", "too-slow", "cut-off"], ...] = ()
+    """Faults of `data/speech_checks.py` that are let pass, for voices that are no usual speech."""
     split: Split = "train"
     seed: int = 0
     per_shard: int = Field(default=500, ge=1)
@@ -137,6 +139,7 @@ class Synthesise(Stage):
             bounds=DurationBounds() if target is None else bounds_of(target.split("train")),
             audio_format=self.audio_format,
             split=self.split,
+            unchecked=self.unchecked,
             device=on.device,
             threads=on.threads or (1 if on.workers > 1 else None),
         )
