@@ -177,6 +177,8 @@ def test_every_warning_has_its_reason() -> None:
     assert said(found_for(5, 6, count=40), "Only 40 utterances")
     easy = found_for(30, 10) | {"diversity": {"real": {"speakers": 9}, "synthetic": {"speakers": 1}}}
     assert said(easy, "Easier than real speech (Norm_I 1.95) but less varied (speakers: 1 against 9)")
+    hard = found_for(10, 30) | {"diversity": easy["diversity"]}
+    assert not said(hard, "less varied")
     varied = easy | {"diversity": {"real": {"speakers": 9}, "synthetic": {"speakers": 9}}}
     assert not said(varied, "Easier than real speech")
 

@@ -157,7 +157,7 @@ def _shifted(wave: Floats, semitones: float) -> Floats:
     turn = np.angle(spectra[left + 1]) - np.angle(spectra[left]) - expected
     turn = expected + turn - 2 * np.pi * np.round(turn / (2 * np.pi))
     phase = np.angle(spectra[:1]) + np.concatenate([np.zeros((1, turn.shape[1])), np.cumsum(turn[:-1], axis=0)])
-    longer = _overlapped(size * np.exp(1j * phase), round(len(wave) * factor), round(_FRAME * factor))
+    longer = _overlapped(size * np.exp(1j * phase), round(len(wave) * factor), round(_FRAME * (1 + factor) / 2))
     where = np.arange(len(wave)) * factor
     read = np.interp(where, np.arange(len(longer)), _below(longer, RATE_HZ / 2 / max(factor, 1.0)))
     return np.asarray(read, np.float64)

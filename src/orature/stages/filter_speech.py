@@ -242,7 +242,7 @@ class _Sieve:
         root = str(self.corpus.root)
         for number, cut in enumerate(self.corpus.cuts()):
             row = utterance_of(cut, root, f"{CUTS}:{number + 1}")
-            verdict = self.out.get(row.id) if row.split == self.split else None
+            verdict = self.out.get(row.id)
             if verdict is not None:
                 self._rejects.append(Reject(row.id, verdict.reason, verdict.detail, f"{CUTS}:{number + 1}"))
                 self.texts.append(_told(row, verdict))
