@@ -10,16 +10,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from speech_samples import reading, sentences, text_corpus
 
 import orature.engines as engines
 from orature.core.errors import ConfigError
 from orature.core.types import Refusal
 from orature.data.audio import resampled
+from orature.data.corpus import Corpus
 from orature.engines.espeak_languages import Readings
 from orature.engines.espeak_voice import EspeakSpeech, excluded_speakers
 from orature.engines.voice import Speech, SpeechRequest, Voice
 from orature.engines.voices import open_voice
 from orature.evaluate.pitch import pitch_of
+from orature.flow import Resources, Run, Store
+from orature.stages.inputs import voice_ref
 
 TEXT = "habari za asubuhi watoto wanasoma kitabu nyumbani"
 FOLDER = Path(str(engines.__file__)).parent
@@ -163,3 +167,11 @@ def test_speakers_sound_apart(voice: EspeakSpeech) -> None:
     away = np.sqrt(((marks[:, None] - marks[None]) ** 2).mean(axis=-1)) + 9 * np.eye(len(speakers))
     one, other = np.unravel_index(int(away.argmin()), away.shape)
     assert away[one, other] > apart, f"{speakers[int(one)]} and {speakers[int(other)]} sound alike"
+
+
+def test_synthetic_rows_say_which_neighbour_read_them(tmp_path: Path) -> None:
+    stage = reading(text_corpus(tmp_path / "text", sentences(3)), voice=voice_ref("espeak"))
+    store = Store(tmp_path / "store")
+    folder = store.path_of(Run(store, "test", "test").do(stage, on=Resources(progress=False)))
+    made = [cut["custom"] for cut in Corpus.open(folder).cuts()]
+    assert made and all(custom["reads_with"] == "qu" and "Quechuan" in custom["reads_because"] for custom in made)
