@@ -13,7 +13,7 @@ from orature.core.errors import ConfigError, CorpusError, LeakFound
 from orature.core.files import write_beside
 from orature.core.types import RATE_HZ
 from orature.data.corpus import Corpus, save_corpus
-from orature.stages.voice_material import HELD_OUT, gather_voice, prepared_rows, spread
+from orature.stages.voice_material import HELD_OUT, dev_candidates, gather_voice, prepared_rows, spread, unasked
 from orature.train.voice.architecture import from_nothing
 from orature.train.voice.config import VoiceConfig
 from orature.train.voice.data import VoiceLoader, level_gain, prepare, sounding
@@ -160,4 +160,13 @@ def test_the_embargo_stops_a_run(tmp_path: Path) -> None:
 
 
 def test_dev_rows_are_spread_evenly() -> None:
-    assert spread(list(range(10)), 3) == [0, 3, 6] and spread([1, 2], 5) == [1, 2]  # type: ignore[arg-type]
+    assert spread(list(range(10)), 3) == [0, 3, 6] and spread([1, 2], 5) == [1, 2]
+
+
+def test_rows_left_out_on_purpose_do_not_count_against_the_limit(tmp_path: Path) -> None:
+    counts = {"other-speaker": 6, HELD_OUT: 1, "silent": 2}
+    assert unasked(counts, VoiceConfig(only_speaker="low")) == 7 and unasked(counts, VoiceConfig()) == 1
+    material = gather_voice(Corpus.open(corpus(tmp_path / "two", dev=4, speakers=("low", "high"))), [], MICRO)
+    only = replace(material, speakers=("low",))
+    assert [row.speaker for row in dev_candidates(only, MICRO)] == ["low"] * 2
+    assert len(dev_candidates(replace(material, speakers=("",)), MICRO)) == 4

@@ -106,12 +106,14 @@ def label(work: Work, model: Ref) -> LabelSpeech:
 
 def train_voice(work: Work, labelled: Ref, number: int) -> Ref:
     """A voice trained on the labelled recordings; `loop_voice` says how (size, start, judge, and training options)."""
-    from orature.recipes.train_voice import VoiceOptions, voice_stage
+    from orature.recipes.train_voice import VoiceOptions, mean_length_s, voice_stage
 
     given = dict(work.settings.loop_voice)
     own = {name: str(given.pop(name)) for name in ("scale", "size", "start", "judge") if name in given}
     options = VoiceOptions(
         **{"scale": work.scale, **own}, language=work.base.language, seed=work.base.config.seed, settings=given
     )
-    stage = voice_stage(labelled, options, name=f"{work.corpus_name}-round-{number}", embargo=(work.splits,))
+    mean_s = mean_length_s(Corpus.open(work.run.path_of(labelled)))
+    name = f"{work.corpus_name}-round-{number}"
+    stage = voice_stage(labelled, options, name=name, embargo=(work.splits,), mean_s=mean_s)
     return work.run.do(stage, on=work.on)

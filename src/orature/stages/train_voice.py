@@ -28,7 +28,7 @@ from orature.evaluate.voice_report import voice_page
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.evaluate import clip_of
 from orature.stages.voice_card import voice_card
-from orature.stages.voice_material import VoiceMaterial, VoiceRows, gather_voice, prepared_rows
+from orature.stages.voice_material import VoiceMaterial, VoiceRows, dev_candidates, gather_voice, prepared_rows, unasked
 from orature.train.devices import prepare_device
 from orature.train.voice.architecture import MadeVoice, from_checkpoint, from_nothing
 from orature.train.voice.config import VoiceConfig
@@ -86,8 +86,9 @@ class TrainVoice(Stage):
                 f"{len(rows.train)} utterances to train on and {len(rows.dev)} to choose by are left: {why}",
                 next_step="see the reasons; longest_s, only_speaker and rate_factor are options of --set",
             )
-        total = len(material.train)
-        ctx.conserve(total=total, kept=len(rows.train), rejected=counts, reject_limit=self.reject_limit)
+        total, unwanted = len(material.train), unasked(counts, self.config)
+        limit = (unwanted + self.reject_limit * (total - unwanted)) / total
+        ctx.conserve(total=total, kept=len(rows.train), rejected=counts, reject_limit=limit)
         outcome = self._fit(ctx, made, rows, device)
         facts = self._facts(ctx, material, made, rows, outcome, counts)
         self._write(ctx, made, rows, outcome, facts)
@@ -116,7 +117,7 @@ class TrainVoice(Stage):
             raw = json.loads(done.read_text(encoding="utf-8"))
             train, dev = ([_example(row) for row in raw[name]] for name in ("train", "dev"))
             return VoiceRows(train, dev, [Reject(**row) for row in raw["rejects"]], raw["dev_from"])
-        total = len(material.train) + len(material.dev)
+        total = len(material.train) + len(dev_candidates(material, self.config))
         with ctx.progress("train-voice: reading recordings", total, "clips") as bar:
             rows = prepared_rows(material, made, self.config, bar)
         write_json(

@@ -9,8 +9,9 @@ Example::
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from orature.core.errors import ConfigError, CorpusError
 from orature.core.progress import Progress
@@ -19,10 +20,12 @@ from orature.data.corpus import Corpus
 from orature.text.leaks import EmbargoIndex, refuse_breach
 from orature.train.voice.architecture import MadeVoice
 from orature.train.voice.config import VoiceConfig
-from orature.train.voice.data import VoiceExample, prepare, texts_of
+from orature.train.voice.data import OTHER_SPEAKER, VoiceExample, prepare, texts_of
 
 HELD_OUT = "held-out"
 _MOST_HELD_OUT = 0.1
+_SPARE = 3
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class VoiceRows:
     dev: list[VoiceExample]
     rejects: list[Reject]
     dev_from: str
+
+
+def unasked(rejected: Mapping[str, int], config: VoiceConfig) -> int:
+    """How many of the rows that are left out were left out on purpose: held out for dev, or of speakers not wanted."""
+    return rejected.get(HELD_OUT, 0) + (rejected.get(OTHER_SPEAKER, 0) if config.only_speaker else 0)
 
 
 def gather_voice(corpus: Corpus, embargo: Sequence[Corpus], config: VoiceConfig) -> VoiceMaterial:
@@ -100,7 +108,8 @@ def prepared_rows(
     """
     allowed = material.speakers
     train = prepare(material.train, made.text, made.speakers, made.shape, config, progress, allowed)
-    dev = prepare(material.dev, made.text, made.speakers, made.shape, config, progress, allowed)
+    candidates = dev_candidates(material, config)
+    dev = prepare(candidates, made.text, made.speakers, made.shape, config, progress, allowed)
     if dev.examples:
         return VoiceRows(train.examples, spread(dev.examples, config.dev_rows), train.rejects, "the dev split")
     count = min(config.dev_rows, max(1, int(_MOST_HELD_OUT * len(train.examples))))
@@ -112,8 +121,15 @@ def prepared_rows(
     return VoiceRows(kept, chosen, rejects, "rows held out of train, since dev has none of these speakers")
 
 
-def spread(examples: Sequence[VoiceExample], count: int) -> list[VoiceExample]:
-    """At most `count` examples spread evenly over the list."""
+def dev_candidates(material: VoiceMaterial, config: VoiceConfig) -> list[Utterance]:
+    """Rows of dev by speakers of the voice, spread evenly: some more than are needed, since some may be unfit."""
+    anybody = material.speakers == ("",)
+    fit = [row for row in material.dev if anybody or row.speaker in material.speakers]
+    return spread(sorted(fit, key=lambda row: row.id), _SPARE * config.dev_rows)
+
+
+def spread(examples: Sequence[T], count: int) -> list[T]:
+    """At most `count` of a list, spread evenly over it."""
     if len(examples) <= count:
         return list(examples)
     return [examples[number * len(examples) // count] for number in range(count)]

@@ -35,6 +35,7 @@ from orature.train.voice.text import VoiceText
 
 Samples = npt.NDArray[np.float32]
 CACHE_MB = 1000.0
+OTHER_SPEAKER = "other-speaker"
 _FRAME = 160
 _PEAK = 0.95
 _MOST_GAIN = 30.0
@@ -118,7 +119,7 @@ def _example(
 ) -> VoiceExample | Reject:
     speaker = _speaker_of(row, speakers)
     if speaker is None:
-        return Reject(row.id, "other-speaker", f"{row.speaker or 'no speaker named'} is not among those of the voice")
+        return Reject(row.id, OTHER_SPEAKER, f"{row.speaker or 'no speaker named'} is not among those of the voice")
     prepared = prepare_text(row.text or "", policy_for(config, row.language))
     if not prepared:
         return Reject(row.id, "text-empty", "no letters are left" if row.text else "no transcript")
