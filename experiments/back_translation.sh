@@ -34,13 +34,13 @@ for name in "$@"; do
       only_train "$CORPORA/digits_fsdd" "$OUT/digits-jackson" '$3 == "jackson"'
       printf '%s\n' zero one two three four five six seven eight nine > "$OUT/number_words.txt"
       orature run back_translate "$OUT/digits-jackson" --to "$OUT/digits" "${COMMON[@]}" \
-        --set text="$OUT/number_words.txt" --set voice=espeak --set language=en --set updates="$DIGIT_UPDATES" \
+        --set text="$OUT/number_words.txt" --set voice=espeak --set updates="$DIGIT_UPDATES" \
         --set filter=none --set probes=10 --set "ratios=[1,2,5,10]" --set "speech.rate=[0.75,1.35]" \
         --set "speech.pitch=[-4,4]"
       ;;
     yoruba) # read sentences of one speaker; news as text; the threshold of Norm_I calibrated
       orature run back_translate "$CORPORA/yoruba_ogunlao" --to "$OUT/yoruba" "${COMMON[@]}" \
-        --set text="$CORPORA/yoruba_ogunlao/text_iroyin.txt" --set voice=espeak --set language=yo \
+        --set text="$CORPORA/yoruba_ogunlao/text_iroyin.txt" --set voice=espeak \
         --set updates="$UPDATES" --set calibrate=true --set go_on=true \
         --set calibration.updates="$CALIBRATION_UPDATES"
       ;;
@@ -48,7 +48,7 @@ for name in "$@"; do
       awk -F'\t' '$5 == "train" { print $2 }' "$CORPORA/kichwa_killkan/manifest.tsv" > "$OUT/kichwa_train.txt"
       orature run back_translate "$CORPORA/kichwa_killkan" --to "$OUT/kichwa" "${COMMON[@]}" \
         --set "text=[$CORPORA/kichwa_killkan/text_only.tsv,$OUT/kichwa_train.txt]" --set voice=espeak \
-        --set language=que-EC --set readings=4 --set updates="$UPDATES" --set calibrate=true --set go_on=true \
+        --set readings=4 --set updates="$UPDATES" --set calibrate=true --set go_on=true \
         --set calibration.updates="$CALIBRATION_UPDATES"
       ;;
     *)

@@ -19,6 +19,7 @@ from orature.flow import Resources, Store
 from orature.flow.run import Run
 from orature.recipes.back_translate import plan, run
 from orature.recipes.registry import Outcome, Request, recipe_of
+from orature.testing.checkpoints_seq2seq import whisper_folder
 from tests.integration.tones import make_corpus, tones
 
 FEW: dict[str, Any] = {
@@ -32,7 +33,7 @@ FEW: dict[str, Any] = {
 ONE = Resources(threads=1, device="cpu", progress=False)
 
 
-def synthetic_corpus(folder: Path, texts: list[str]) -> Path:
+def synthetic_corpus(folder: Path, texts: list[str], language: str = "und") -> Path:
     """A corpus of origin "synthetic": tones of another pitch."""
     (folder / "audio").mkdir(parents=True)
     rows = []
@@ -184,7 +185,7 @@ def test_synthetic_sentences_of_dev_and_test_never_reach_training(toy: Path, tmp
     with (folder / "manifest.tsv").open("a", encoding="utf-8") as manifest:
         manifest.write("audio/held.wav\tab ca\ttest-9\tund\ttest\n")
     synthetic_corpus(tmp_path / "made", [*texts(), "ab ca"])
-    few = {"updates": 2, "evaluate_every": 1, "average": 1}
+    few: dict[str, Any] = {"updates": 2, "evaluate_every": 1, "average": 1}
     run(request(tmp_path, synthetic=str(tmp_path / "made"), ratios=[1], filter="none", **few))
     pools = stages(tmp_path / "out", "pool")
     assert [info.rows.rejected for info in pools if info.rows] == [{"embargo-sentence": 1}]
@@ -228,3 +229,22 @@ def test_settings_that_cannot_be_are_refused(toy: Path, tmp_path: Path, settings
 
 def test_it_is_in_the_table_of_recipes() -> None:
     assert recipe_of("back_translate").about == recipe_of("back_translate").module().ABOUT
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_trained_on_and_merged_with_its_start(tmp_path: Path) -> None:
+    start = whisper_folder(tmp_path / "whisper", texts=["abc cab bac", "ab ca"], languages=("en", "sw"))
+    make_corpus(tmp_path / "toy", language="sw")
+    made = synthetic_corpus(tmp_path / "made", texts(), "sw")
+    settings: dict[str, Any] = {"updates": 4, "evaluate_every": 2, "batch_seconds": 8.0, "average": 1}
+    settings |= {"synthetic": str(made), "ratios": [1], "start": str(start), "merge": True}
+    given = Request(
+        (str(tmp_path / "toy"),), tmp_path / "out", settings=settings, resources=ONE, command="orature test"
+    )
+    arms = run(given).facts["score"]["arms"]
+    assert {"start", "real", "synthetic", "merged"} == {row["role"] for row in arms["rows"]}
+    assert len(arms["merged"]) == 5
+    merged = stages(tmp_path / "out", "merge-models")
+    assert len(merged) == 5 and len(stages(tmp_path / "out", "train")) == 4
+    zero = next(row for row in arms["rows"] if row["role"] == "start")
+    assert zero["test"] and zero["dev"] is None and zero["updates"] is None

@@ -37,7 +37,7 @@ class BackTranslateConfig(BaseModel, frozen=True, extra="forbid"):
     """A corpus of synthetic speech that is there already, instead of `text` and `voice`."""
     voice: str = "espeak"
     language: str | None = None
-    """What the voice reads (BCP-47); by default the corpus's only language."""
+    """Of rows that state none, and what the voice reads (BCP-47); by default the corpus's only language."""
     text_options: dict[str, Any] = Field(default_factory=dict)
     """Fields of `MakeText`."""
     speech: dict[str, Any] = Field(default_factory=dict)
@@ -162,6 +162,7 @@ def options_of(settings: BackTranslateConfig, scale: str, seed: int) -> UpOption
     """What `up` and this recipe share; ConfigError for wrong training or splitting options."""
     return UpOptions(
         format=settings.format,
+        language=settings.language,
         scale=scale,  # type: ignore[arg-type]
         seed=seed,
         split=settings.split,

@@ -95,7 +95,7 @@ def experiment(job: Run, request: Request, settings: BackTranslateConfig, source
     """Corpus and splits, then `translated`."""
     on = request.resources
     several = on.model_copy(update={"workers": on.threads or usable_cores()})
-    corpus = job.do(ingest_stage(source, format=settings.format), on=several)
+    corpus = job.do(ingest_stage(source, format=settings.format, language=settings.language), on=several)
     options = options_of(settings, request.scale, request.seed)
     splits = job.do(split_stage(corpus, options), on=on)
     for line in describe(read_splits(job.path_of(splits))):
@@ -149,6 +149,12 @@ def translated(
         f"({budget.hours:.1f} h of audio each), {100 * settings.last_share:.0f} % of them on real speech at the end"
     )
     before = zero_shot(run, base, splits, name, on)
+    if before is None:
+        work.notes.append(
+            "There is no starting model to score: training began from nothing."
+            if base.start is None
+            else "The starting model cannot write yet, so it has no score."
+        )
     real = arm_steps.train_arm(run, base, budget, name=REAL, on=on, corpus_name=name, about=REAL)
     say(f"{REAL}: {arm_steps.told(run, real.dev)} on dev")
     speech = spoken_text(speech_work(work, real, real_s))

@@ -121,7 +121,9 @@ def spoken_text(work: SpeechWork) -> Speech:
     speech.fallback = str(known.pop("fallback") or "")
     speech.facts |= known
     if speech.fallback:
-        work.said(f"the voice {work.settings.voice} has no {work.language}; it reads with {speech.fallback}")
+        work.said(
+            f"the voice {public_name(work.settings.voice)} has no {work.language}; it reads with {speech.fallback}"
+        )
     speech.text = make_text(work)
     text = TextCorpus.open(work.run.path_of(speech.text))
     speech.facts |= {"sentences": len(text), "language": work.language}
@@ -193,12 +195,18 @@ def voice_facts(voice: str, language: str, on: Resources) -> dict[str, Any]:
         reading = getattr(opened, "reading", None)
         found = reading(language) if callable(reading) else None
     return {
-        "voice": parse_voice(voice).engine if ":" in voice else voice,
+        "voice": public_name(voice),
         "licence": card.licence,
         "revision": card.revision,
         "speakers": len(speakers),
         "fallback": found.tag if found is not None and found.told else "",
     }
+
+
+def public_name(voice: str) -> str:
+    """A voice without the path of anybody's machine: what is told must not depend on where a model lies."""
+    name = parse_voice(voice)
+    return f"{name.engine}:{Path(name.model).name}" if name.model else name.engine
 
 
 def _device(on: Resources) -> str:
@@ -302,7 +310,7 @@ def judge_voice(work: SpeechWork, speech: Speech) -> None:
     reach = "" if one["low"] is None else f" ({one['low']:.2f} to {one['high']:.2f})"
     for warning in found["warnings"]:
         say(f"judge: {warning}")
-    work.said(f"Norm_I of {settings.voice} is {one['value']:.2f}{reach}, judged by {found['judge']}")
+    work.said(f"Norm_I of {public_name(settings.voice)} is {one['value']:.2f}{reach}, judged by {found['judge']}")
 
 
 def judge_of(work: SpeechWork) -> Ref:

@@ -38,6 +38,8 @@ _NO_MATTER = re.compile(
 )
 """Fields of config.json that say how a model was trained and not what its weights mean."""
 _VOCABULARY = ("vocab.json", "vocab.txt", "tokenizer.json", "added_tokens.json", "merges.txt", "*.model")
+_PROMPTING = ("post_processor", "truncation", "padding")
+"""Parts of a tokenizer.json that say how texts are framed, not which token is which."""
 _NOT_COPIED = {FACTS, "README.md", "training.json", "train_log.jsonl", "rejects.jsonl", "artefact.json"}
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
 _ALIKE = 0.3
@@ -148,9 +150,12 @@ def _content(path: Path) -> object:
     if path.suffix != ".json":
         return data
     try:
-        return json.loads(data)
+        found = json.loads(data)
     except ValueError:
         return data
+    if path.name == "tokenizer.json" and isinstance(found, dict):
+        return {name: value for name, value in found.items() if name not in _PROMPTING}
+    return found
 
 
 def _files(folder: Path) -> list[Path]:
