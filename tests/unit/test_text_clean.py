@@ -22,6 +22,7 @@ CLEANED = [
     ("a -- b", "a – b"),
     ("don't  o’clock ‘okina", "don't o’clock ‘okina"),
     ("tz'ij k'o!", "tz'ij k'o!"),
+    ("በክብርና፡በመብትም፡ነው።", "በክብርና በመብትም ነው።"),
     ("नमस्ते [क] दुनिया।।", "नमस्ते दुनिया।"),
 ]
 REFUSED = [
@@ -60,6 +61,8 @@ def test_a_german_ordinal_is_not_taken_for_the_mark_of_a_list() -> None:
         ("a\x07b\u200bc\u00add \u200e e", "a bcd e"),
         ("[https://example.org a label] follows", "a label follows"),
         ("e\u0323\u0300", "ẹ̀"),
+        ("ሰላም፡ነው፡፡", "ሰላም፡ነው።"),
+        ("كتـــاب", "كتاب"),
         ("क्\u200dष stays", "क्\u200dष stays"),
     ],
 )

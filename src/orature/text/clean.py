@@ -32,7 +32,7 @@ _MIN_LETTERS = 0.6
 """Of the characters of a sentence that are no spaces, at least this share must be letters, marks or digits."""
 
 _INVISIBLE = dict.fromkeys(
-    [0x00AD, 0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A), 0xFEFF]
+    [0x00AD, 0x061C, 0x0640, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A), 0xFEFF]
 )
 _ZERO_WIDTH_SPACE = "\u200b"
 _SILENT = dict.fromkeys(map(ord, "©®™†‡¶❧■□▪▫●○◆◇★☆✓✔✗✘❖➤►▶◄♦♥♠♣♪♫\ufe0e\ufe0f"), " ")
@@ -88,6 +88,7 @@ def tidy(line: str) -> str | Refusal:
 def _spaced(text: str) -> str:
     if not text.isascii():
         text = normalize("NFC", text.translate(_INVISIBLE))
+    text = text.replace("፡፡", "።")  # two word spaces are typed for a full stop
     if not text.isprintable() or _ZERO_WIDTH_SPACE in text:
         text = "".join(" " if category(letter) in ("Cc", "Zl", "Zp", "Cs", "Co") else letter for letter in text)
         text = text.replace(_ZERO_WIDTH_SPACE, "")
@@ -118,7 +119,7 @@ def clean(sentence: str, language: str = "und") -> str | Refusal:
             return Refusal(EMAIL, f"{found.group()} has no one reading")
     if _URL.search(sentence):
         return Refusal(URL, "a web address has no one reading")
-    text = sentence.translate(_SILENT)
+    text = sentence.translate(_SILENT).replace("፡", " ")
     text = "".join(" " if _is_picture(letter) else letter for letter in text) if not text.isascii() else text
     text = _BULLET.sub("", text, count=1)
     if language.split("-")[0].lower() not in DOT_ORDINALS:

@@ -263,7 +263,10 @@ class Reader:
 
     def _words(self, value: Decimal, kind: Kind) -> str:
         """What num2words says, checked; "" where it fails or says something that is no words."""
-        number: Any = int(value) if value == int(value) and value.as_tuple().exponent == 0 else float(value)
+        whole = value.as_tuple().exponent == 0
+        if not whole and value.as_tuple().digits[-1] == 0:
+            return ""  # 5.0 and 2.50 are read with their zeros, which num2words drops
+        number: Any = int(value) if whole else float(value)
         try:
             said = str(getattr(self._converter, f"to_{kind}")(number))
         except _TROUBLE:
@@ -300,6 +303,8 @@ def _is_glued(text: str, start: int) -> bool:
 
 def _is_symbol(text: str, place: int) -> bool:
     sign = text[place]
+    if category(sign) in ("No", "Nl"):
+        return True
     if sign.isalnum() or sign == " ":
         return False
     if sign in "|^~`´":
