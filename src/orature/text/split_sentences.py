@@ -118,7 +118,11 @@ def _at_marks(text: str, script: str, language: str, known: frozenset[str]) -> I
 
 
 def _trimmed(piece: str) -> str:
-    return piece.strip(" \t\n\r\u00a0\u202f\u3000\u200b\ufeff")
+    """Without white space and zero-width spaces at its ends."""
+    before = ""
+    while before != piece:
+        before, piece = piece, piece.strip().strip("\u200b\ufeff")
+    return piece
 
 
 def _is_end(text: str, end: re.Match[str], begin: int, script: str, language: str, known: frozenset[str]) -> bool:
