@@ -8,11 +8,13 @@ import pytest
 from tiny import corpus_of
 
 from orature.core.errors import ConfigError
+from orature.core.files import write_json
 from orature.data.corpus import Corpus
 from orature.flow import Resources, Run, Store
 from orature.recipes.calibrate_settings import CalibrateConfig
 from orature.recipes.calibrate_speech import read_aloud
 from orature.stages.inputs import corpus_ref
+from orature.text.text_corpus import Sentence, write_sentences
 
 ON = Resources(progress=False, device="cpu", threads=1)
 SAID = [
@@ -34,6 +36,22 @@ def test_a_small_text_is_read_often_and_dev_only_to_be_judged(tmp_path: Path) ->
     assert {row.origin for row in train} == {"synthetic"}
     dev = list(Corpus.open(run.path_of(probe)).split("dev"))
     assert {row.text for row in dev} == held_out and len(dev) >= 2 * len(held_out)
+
+
+def test_a_ready_text_is_under_the_embargo_too(tmp_path: Path) -> None:
+    real = corpus_ref(corpus_of(tmp_path / "real", SAID, language="sw"))
+    held_out = next(str(row.text) for row in Corpus.open(Path(real.path)).split("test"))
+    ready = tmp_path / "ready"
+    ready.mkdir()
+    kept = [f"rumi shuk kimsa wasi {word}" for word in ("yaku", "inti", "runa", "shuk", "kimsa", "wasi", "ishkay")]
+    sentences = [Sentence(f"s{n}", text, "t", "CC0") for n, text in enumerate([held_out, *kept])]
+    tally = write_sentences(ready / "sentences.jsonl.gz", sentences)
+    (ready / "rejects.jsonl").write_text("", encoding="utf-8")
+    write_json(ready / "text.json", tally.summary("sw"))
+    settings = CalibrateConfig(text=str(ready), voice="fake", probes=4)
+    run = Run(Store(tmp_path / "store"), "t", "t")
+    made, _ = read_aloud(run, real, settings, hours=0.001, seed=1, on=ON)
+    assert {row.text for row in Corpus.open(run.path_of(made))} == set(kept)
 
 
 def test_a_voice_must_know_the_language(tmp_path: Path) -> None:

@@ -100,9 +100,7 @@ def test_pairs_are_drawn_by_speaker_where_each_sentence_has_one() -> None:
     assert by([f"s{n}" for n in range(5)]) == "speaker"
     assert by([f"s{n}" for n in range(4)]) == "sentence"
     assert by([*(f"s{n}" for n in range(5)), None]) == "sentence"
-    twice = [
-        scored(text, 1, 4, n + 30 * turn, f"s{(n + turn) % 6}") for turn in range(2) for n, text in enumerate(texts)
-    ]
+    twice = [scored(text, 1, 4, n + 30 * turn, f"s{n}-{turn}") for turn in range(2) for n, text in enumerate(texts)]
     assert norm_i_interval(probe_of(twice, made), "wer", QUICK)["by"] == "sentence"
     with pytest.raises(ConfigError, match="utterance"):
         norm_i_draws(probe_of(made, made), "wer", Drawing(by="word"))
