@@ -7,9 +7,10 @@ Example::
 
 Two comparisons, the same sentences each time, the sides taking turns:
 
-* espeak  one process of espeak-ng a sentence writing wav files, in a plain loop (one at a time) and spread over as many
-          processes as Orature has workers; against `Synthesise` with the espeak voice, which also brings all to 16 kHz,
-          checks it, and writes digested FLAC in Shar with rows
+* espeak  one process of espeak-ng a sentence writing wav files: in a plain loop (one at a time), in a loop with what
+          training needs after it (16 kHz FLAC, in one process), and spread over as many processes as Orature has
+          workers; against `Synthesise` with the espeak voice, which also brings all to 16 kHz, checks it, and writes
+          digested FLAC in Shar with rows
 * vits    a loop in the manner of Speech Back-Translation (peers.py) against `Synthesise`, with one small VITS whose
           weights are random: as many processes with a thread each against one process with as many threads
 
@@ -30,7 +31,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from peers import espeak_program, one_process_a_sentence, order_facts, scratch, speech_bt_loop
+from peers import (
+    brought_to_16_khz,
+    espeak_program,
+    one_process_a_sentence,
+    order_facts,
+    scratch,
+    speech_bt_loop,
+)
 
 SYLLABLES = "ka yu sha mi wa ri pa ni chu ku ti la ma na su pi".split()
 
@@ -83,9 +91,16 @@ def orature(text: Path, voice: str, folder: Path, workers: int, per_shard: int) 
 def against_processes(texts: list[str], workers: int, per_shard: int) -> dict[str, float]:
     with scratch() as one, scratch() as many, scratch() as ours:
         serial = one_process_a_sentence(texts, Path(one), 1)
+        converted = serial + brought_to_16_khz(Path(one))
         spread = one_process_a_sentence(texts, Path(many), workers)
         made = orature(text_folder(Path(ours, "t"), texts), "espeak", Path(ours, "s"), workers, per_shard)
-    return {"loop": serial, "spread": spread, "orature": made["seconds"], "digest": made["digest"]}
+    return {
+        "loop": serial,
+        "converted": converted,
+        "spread": spread,
+        "orature": made["seconds"],
+        "digest": made["digest"],
+    }
 
 
 def against_speech_bt(texts: list[str], model: Path, workers: int, per_shard: int) -> dict[str, Any]:
@@ -123,7 +138,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             vits.append(against_speech_bt(neural, model, given.workers, given.per_shard))
     speed = {
         name: round(len(texts) / statistics.median(one[name] for one in espeak), 1)
-        for name in ("loop", "spread", "orature")
+        for name in ("loop", "converted", "spread", "orature")
     }
     fast = {name: round(len(neural) / statistics.median(one[name] for one in vits), 1) for name in ("loop", "orature")}
     last = vits[-1]
@@ -133,6 +148,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             "sentences": len(texts),
             "sentences_per_second": speed,
             "ratio_to_loop": ratio(espeak, "loop"),
+            "ratio_to_converted": ratio(espeak, "converted"),
             "ratio_to_spread": ratio(espeak, "spread"),
             "same_digest_each_round": len({one["digest"] for one in espeak}) == 1,
         },
@@ -164,6 +180,7 @@ def lines(found: dict[str, Any]) -> str:
             f"peer: {espeak['peer']}",
             f"  sentences a second: {espeak['sentences_per_second']}",
             f"  times faster than a loop: {said(espeak['ratio_to_loop'])}; "
+            f"than a loop and 16 kHz FLAC: {said(espeak['ratio_to_converted'])}; "
             f"than as many processes at a time: {said(espeak['ratio_to_spread'])}",
             f"  same digest each round: {espeak['same_digest_each_round']}",
             f"vits, {vits['sentences']} sentences",
