@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orature.api import check, compare, doctor, ingest, report, split, transcribe, up
+    from orature.api import check, compare, doctor, ingest, judge, report, split, transcribe, up
 
 __version__ = "0.1.0"
 
@@ -20,6 +20,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "ingest",
+    "judge",
     "report",
     "split",
     "train",

@@ -27,13 +27,14 @@ from orature.evaluate.compare import compare as compare_folders
 from orature.evaluate.folder import open_scored
 from orature.flow import Resources, Run, open_store
 from orature.recipes.diagnose import diagnose
+from orature.recipes.judging import judged, publish_judgement, split_of
 from orature.recipes.score import score_model
 from orature.recipes.training import UpOptions, pooled, split_stage, train_stage
 from orature.recipes.up import UpResult
 from orature.recipes.up import up as run_up
 from orature.stages.evaluate import report_from_folder
 from orature.stages.ingest import ingest_stage
-from orature.stages.inputs import corpus_ref
+from orature.stages.inputs import corpus_ref, model_ref
 from orature.stages.split import MakeSplits
 from orature.train.config import Scale
 from orature.train.devices import prepare_device
@@ -113,6 +114,27 @@ def evaluate(model: PathLike, corpus: PathLike, to: PathLike, *, split: str = "t
     """`orature evaluate`: decodes and scores one split; the whole score file."""
     store = _path(options.pop("store", None))
     return score_model(Path(model), Path(corpus), Path(to), split=split, store=store, **options)
+
+
+def judge(
+    corpus: PathLike,
+    reference: PathLike,
+    judge: PathLike,
+    to: PathLike,
+    *,
+    split: str = "dev",
+    synthetic_split: str | None = None,
+    resources: Resources | None = None,
+    store: PathLike | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """`orature judge`: Norm_I of synthetic beside real speech, its page in `to`; `options` of `recipes.judging`."""
+    run = Run(open_store(_path(store)), recipe="judge", command=f"orature.judge({os.fspath(corpus)!r})")
+    made, real = corpus_ref(Path(corpus)), corpus_ref(Path(reference))
+    own = split_of(Corpus.open(Path(corpus)), synthetic_split)
+    options |= {"synthetic_split": own, "reference_split": split, "on": resources or Resources()}
+    found = judged(run, made, real, model_ref(os.fspath(judge)), **options)
+    return publish_judgement(run, found, Path(to))
 
 
 def compare(a: PathLike, b: PathLike) -> dict[str, Any]:

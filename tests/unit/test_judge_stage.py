@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tiny import corpus_of, model_in
 
+import orature
 from orature.core.errors import BadInput, RowsVanished
 from orature.data.corpus import Corpus
 from orature.evaluate.html.intelligibility import chosen, judge_page
@@ -126,6 +127,14 @@ def test_the_page_can_be_read_and_listened_to(stage: Judge, tmp_path: Path) -> N
     assert read_judgement(tmp_path / "out")["norm_i"] == found["norm_i"]
     lines = "\n".join(judgement_lines(found, groups=True))
     assert "Norm_I 0.4" in lines and "same sentences" in lines
+
+
+def test_judging_from_python(stage: Judge, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("made", "real", "judge", "out")]
+    found = orature.judge(*folders, store=tmp_path / "store", resources=QUIET, metric="cer")
+    assert found["metric"] == "cer" and found == {
+        k: v for k, v in read_judgement(tmp_path / "out").items() if k != "artefact"
+    }
 
 
 def test_folders_without_a_judgement(tmp_path: Path) -> None:
