@@ -7,6 +7,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from typer.testing import CliRunner
 
 from orature.cli.main import build
 from orature.core.errors import BadInput, ConfigError, CorpusError, MissingExtra, RejectLimitExceeded
+from orature.core.files import write_beside
+from orature.data.corpus import Corpus, save_corpus
 from orature.flow import Resources, Run, open_store
 from orature.stages import text_options, text_shards
 from orature.stages.inputs import text_corpus_ref
@@ -108,6 +111,22 @@ def test_dev_and_test_stay_out_and_training_transcripts_say_what_is_usual(tmp_pa
     }
     assert "dev utterance u01" in rejects(found)[0]["detail"]
     assert found.summary()["characters_per_s"] > 0 and found.summary()["hours_estimated"] >= 0
+
+
+def test_only_transcripts_of_the_language_say_what_is_usual(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pooled corpus of two languages: the letters of the other one are still unseen."""
+    both = tmp_path / "both"
+    kichwa = corpus_of(tmp_path / "kichwa", TRAINED[:30], language="que-EC")
+    german = corpus_of(tmp_path / "german", ["größe ö ü ß straße äußere"] * 30, language="de")
+    rows = [*Corpus.open(kichwa), *(replace(row, id=f"de-{row.id}") for row in Corpus.open(german))]
+    both.mkdir()
+    save_corpus(lambda name: write_beside(both / name), rows, [])
+    source = written(tmp_path, ["shuk wasi kimsa yaku wasi", "shuk wäsi kimsa yüku wäsi"])
+    text = made(tmp_path, text_stage([source], language="qu", corpora=[both], **QUIET))
+    assert [one.text for one in text] == ["shuk wasi kimsa yaku wasi"]
+    assert rejects(text)[0]["reason"] == "unseen-characters"
+    made(tmp_path, text_stage([source], language="sw", corpora=[german], max_unseen_share=1.0, **QUIET))
+    assert "no row of german is in sw" in capsys.readouterr().err
 
 
 def test_numbers_are_words_for_the_voice_and_figures_where_wanted(tmp_path: Path) -> None:

@@ -30,10 +30,10 @@ from orature.core.types import Reject
 from orature.data.corpus import Corpus
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.inputs import corpus_ref
-from orature.stages.text_options import expand, phone_reader, source_of, tools, with_names
+from orature.stages.text_options import expand, phone_reader, source_of, tools, train_rows, with_names
 from orature.stages.text_shards import ShardWork, TextSource, batches, judge_of, lines_of, make_shard, reject_row
 from orature.text.language import canonical_tag
-from orature.text.language_check import ALARM_SHARE, OTHER_LANGUAGE, Method
+from orature.text.language_check import ALARM_SHARE, OTHER_LANGUAGE, Method, short_code
 from orature.text.near_duplicates import exact_duplicates, near_duplicates
 from orature.text.select import NOT_SELECTED, Selection, choose
 from orature.text.spoken import number_code
@@ -110,7 +110,11 @@ class MakeText(Stage):
         guarded = [*own, *(Corpus.open(ctx.path_of(ref)) for ref in self.exclude)]
         if not guarded:
             say("text: no corpus is named, so nothing is kept out: name the one you will test on (--corpus, --exclude)")
-        train = chain.from_iterable(corpus.split("train") for corpus in own)
+        foreign = [corpus.root.name for corpus in own if not _speaks(corpus, self.language)]
+        if foreign:
+            names = ", ".join(foreign)
+            say(f"text: no row of {names} is in {self.language}: all its training transcripts are taken as such")
+        train = chain.from_iterable(train_rows(corpus, self.language) for corpus in own)
         return Guide.of(train, (corpus.split(name) for corpus in guarded for name in ("dev", "test")))
 
     def _rules(self) -> Rules:
@@ -260,6 +264,11 @@ def _write(ctx: StageContext, pool: Pool, fates: Fates) -> tuple[Tally, Counter[
             rejected[out["reason"]] += 1
             stream.write(json.dumps(out, ensure_ascii=False) + "\n")
     return tally, rejected
+
+
+def _speaks(corpus: Corpus, language: str) -> bool:
+    tags = corpus.summary()["languages"]
+    return "und" in tags or any(short_code(tag) == short_code(language) for tag in tags)
 
 
 def _left(pool: Pool, fates: Fates) -> array[int]:

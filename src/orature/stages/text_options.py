@@ -8,7 +8,7 @@ Example::
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -16,11 +16,12 @@ from typing import Any, cast, get_args
 from orature.core.errors import BadInput, ConfigError
 from orature.core.identity import digest_file, digest_json
 from orature.core.progress import say
+from orature.core.types import Utterance
 from orature.data.corpus import Corpus
 from orature.engines.voices import open_voice, parse_voice
 from orature.flow import Ref
 from orature.stages.text_shards import TextSource
-from orature.text.language_check import LEAST_TRAINING, Method, best_method, langid_code
+from orature.text.language_check import LEAST_TRAINING, Method, best_method, langid_code, short_code
 from orature.text.near_duplicates import has_datasketch, need_datasketch
 from orature.text.select import Phones, phones_of_ipa
 from orature.text.spoken import Reader, has_num2words, number_code
@@ -55,6 +56,7 @@ def source_of(path: Path, kind: str, column: str) -> TextSource:
     """One source with the digest of all its files; BadInput where there is none."""
     files = find_files(path, kind, column)
     digest = digest_file(path) if path.is_file() else digest_json({one.name: digest_file(one.path) for one in files})
+    _say_left_out(path, files)
     ref = Ref(key="external", stage="text-source", digest=digest, path=str(path.absolute()))
     return TextSource(
         ref=ref,
@@ -63,6 +65,16 @@ def source_of(path: Path, kind: str, column: str) -> TextSource:
         column=column,
         licence=_known_licence(files),
     )
+
+
+def _say_left_out(path: Path, files: Sequence[SourceFile]) -> None:
+    if path.is_file():
+        return
+    others = sum(one.is_file() for one in path.rglob("*")) - len(files)
+    if others and files[0].name == CV_SENTENCES:
+        say(f"text: of {path.name} only {CV_SENTENCES} is read: the other tables hold dev and test")
+    elif others:
+        say(f"text: {others} files in {path.name} are no text, or say something about it, and are not read")
 
 
 def _known_licence(files: Sequence[SourceFile]) -> str:
@@ -172,7 +184,7 @@ def _language_check(language: str, corpora: Sequence[Ref], asked: str) -> str:
         )
     if asked in ("langid", "none"):
         return asked
-    transcripts = _transcripts(corpora)
+    transcripts = _transcripts(corpora, language)
     if asked in ("ngrams", "both"):
         if sum(map(len, transcripts)) < LEAST_TRAINING:
             raise ConfigError(
@@ -186,17 +198,23 @@ def _language_check(language: str, corpora: Sequence[Ref], asked: str) -> str:
     return method
 
 
-def _transcripts(corpora: Sequence[Ref]) -> list[str]:
+def _transcripts(corpora: Sequence[Ref], language: str) -> list[str]:
     """Enough training transcripts to know whether there are enough."""
     found: list[str] = []
     total = 0
     for ref in corpora:
-        for row in Corpus.open(Path(ref.path)).split("train"):
+        for row in train_rows(Corpus.open(Path(ref.path)), language):
             if total >= LEAST_TRAINING:
                 return found
             found.append(row.text or "")
             total += len(found[-1])
     return found
+
+
+def train_rows(corpus: Corpus, language: str) -> Iterator[Utterance]:
+    """Training rows in `language`; all of them where no row says that it is (a corpus may use another tag for it)."""
+    own = {tag for tag in corpus.summary()["languages"] if short_code(tag) == short_code(language)}
+    return (row for row in corpus.split("train") if not own or row.language in own)
 
 
 def _near(asked: float | None) -> float:

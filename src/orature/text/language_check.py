@@ -127,10 +127,15 @@ def _identifier() -> Any:
     return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
 
 
+def short_code(language: str) -> str:
+    """The shortest code of a language where it has several: sw for sw, swh and swa-Latn."""
+    base = language.split("-")[0].lower()
+    return _CODES.get(base, base)
+
+
 def langid_code(language: str) -> str:
     """py3langid's code of a BCP-47 language, "" when it does not know it. MissingExtra where it is not installed."""
-    base = language.split("-")[0].lower()
-    code = _CODES.get(base, base)
+    code = short_code(language)
     return code if code in _identifier().labels else ""
 
 
