@@ -51,7 +51,7 @@ class Engine:
                 time.sleep(600)
             if "chatter" in words:
                 print("x" * 300000, file=sys.stderr)
-                print("this must not get between the replies")
+                print("this must not get between the replies", flush=True)
             if "refuse" in words:
                 yield place, {"reason": "voice-failed", "detail": "asked to"}
                 continue

@@ -16,6 +16,7 @@ import pytest
 
 from orature.core.errors import BadInput, ConfigError, MissingExtra, ModelError, WorkFailed
 from orature.core.types import Refusal
+from orature.engines.pipe_pool import _Round
 from orature.engines.voice import SpeechRequest, Voice
 from orature.engines.voice_pipe import PipeVoice
 from orature.engines.voices import open_voice, voice_files
@@ -195,6 +196,17 @@ def test_silence_is_no_audio(tmp_path: Path) -> None:
     with PipeVoice(raw_worker(tmp_path, body)) as voice:
         outcome = voice.speak([SpeechRequest("abc")])[0]
     assert isinstance(outcome, Refusal) and outcome.reason == "no-audio"
+
+
+def test_a_worker_without_standard_error_is_waited_for_quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = []
+    move = _Round._move
+    monkeypatch.setattr(_Round, "_move", lambda self: (turns.append(1), move(self))[1])
+    answer = "time.sleep(0.5); say({'id': json.loads(line)['requests'][0]['id'], 'samples': 2}, b'abcd')"
+    body = f"os.close(2)\nsay(HELLO)\nfor line in sys.stdin:\n    {answer}\n"
+    with PipeVoice(raw_worker(tmp_path, body)) as voice:
+        assert isinstance(voice.speak([SpeechRequest("abc")])[0], np.ndarray)
+    assert len(turns) < 20, "it turns round and round on the closed pipe"
 
 
 def test_a_worker_is_named_by_its_command_line(tmp_path: Path) -> None:

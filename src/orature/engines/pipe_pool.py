@@ -262,7 +262,8 @@ class _Round:
                     continue
                 deadlines.append(worker.deadline)
                 selector.register(worker.process.output, selectors.EVENT_READ, (slot, worker, "read"))
-                selector.register(worker.process.errors, selectors.EVENT_READ, (slot, worker, "errors"))
+                if worker.process.errors_open:
+                    selector.register(worker.process.errors, selectors.EVENT_READ, (slot, worker, "errors"))
                 if worker.process.wants_write:
                     selector.register(worker.process.input, selectors.EVENT_WRITE, (slot, worker, "write"))
             if not deadlines:

@@ -69,6 +69,7 @@ class WorkerProcess:
         self._in = bytearray()
         self._header: dict[str, Any] | None = None
         self._tail = b""
+        self.errors_open = True
         self._closed = False
 
     @property
@@ -124,6 +125,7 @@ class WorkerProcess:
             except BlockingIOError:
                 return True
             if not part:
+                self.errors_open = False
                 return False
             self._tail = (self._tail + part)[-_TAIL:]
 
@@ -131,7 +133,8 @@ class WorkerProcess:
         """The next reply; `WorkerDied` when none came before `deadline` (of `time.monotonic`)."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.output, selectors.EVENT_READ)
-            selector.register(self.errors, selectors.EVENT_READ)
+            if self.errors_open:
+                selector.register(self.errors, selectors.EVENT_READ)
             if self._out:
                 selector.register(self.input, selectors.EVENT_WRITE)
             while True:
