@@ -86,6 +86,14 @@ def test_new_letters_leave_old_rows_and_all_other_weights_untouched(start: Path)
     assert torch.equal(plain_weights(again.model)["text_encoder.embed_tokens.weight"], grown)
 
 
+def test_the_blank_between_letters_learns_also_where_the_checkpoint_calls_it_padding(tmp_path: Path) -> None:
+    made = from_checkpoint(vits_folder(tmp_path / "padded", pad_token_id=0), CONFIG, ["abc"])
+    embedded = made.model.text_encoder.embed_tokens(torch.tensor([0, 3]))
+    embedded.sum().backward()
+    gradient = made.model.text_encoder.embed_tokens.weight.grad
+    assert float(gradient[0].abs().sum()) > 0 and float(gradient[1].abs().sum()) == 0
+
+
 def test_keeping_the_vocabulary_adds_nothing(start: Path) -> None:
     made = from_checkpoint(start, VoiceConfig(vocabulary="keep"), ["ŋaɛ"])
     assert made.new_tokens == () and made.text.unknown("ŋaɛ") == ["ŋ", "ɛ"]

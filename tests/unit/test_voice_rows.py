@@ -17,6 +17,7 @@ from orature.stages.voice_material import HELD_OUT, dev_candidates, gather_voice
 from orature.train.voice.architecture import from_nothing
 from orature.train.voice.config import VoiceConfig
 from orature.train.voice.data import VoiceLoader, level_gain, prepare, sounding
+from orature.train.voice.data import texts_of as spelled
 from orature.train.voice.spectrograms import SpectrogramShape
 from orature.train.voice.text import VoiceText
 
@@ -52,6 +53,7 @@ def test_each_bad_row_is_rejected_with_its_reason(tmp_path: Path) -> None:
         utterance(tmp_path, "no-text", None, noise),
         utterance(tmp_path, "no-letters", "?!", noise),
         utterance(tmp_path, "strange", "abc ŋ", noise),
+        utterance(tmp_path, "number", "abc 42", noise),
         utterance(tmp_path, "silence", "abc", np.zeros(RATE_HZ, np.float32)),
         utterance(tmp_path, "short", "a", noise[: RATE_HZ // 20]),
         utterance(tmp_path, "long", "abcd", np.tile(noise, 3)),
@@ -66,6 +68,7 @@ def test_each_bad_row_is_rejected_with_its_reason(tmp_path: Path) -> None:
         "no-text": "text-empty",
         "no-letters": "text-empty",
         "strange": "characters-unknown",
+        "number": "digits",
         "silence": "silent",
         "short": "too-short",
         "long": "too-long",
@@ -74,6 +77,7 @@ def test_each_bad_row_is_rejected_with_its_reason(tmp_path: Path) -> None:
         "lost": "audio-missing",
     }
     assert [example.id for example in found.examples] == [f"good{n}" for n in range(6)]
+    assert spelled([*rows, lost], config)[-1] == "abc" and not any("42" in text for text in spelled(rows, config))
     assert "ŋ" in next(reject.detail for reject in found.rejects if reject.id == "strange")
 
 

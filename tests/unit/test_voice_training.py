@@ -75,6 +75,13 @@ def digest(made: MadeVoice, outcome: VoiceOutcome, state: Path) -> tuple[Any, ..
     return [path.name for path in files], [path.read_bytes() for path in files], outcome.log, outcome.chosen, weights
 
 
+@pytest.fixture(scope="module")
+def whole(start: Path, speech: list[Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """An undisturbed run."""
+    state = tmp_path_factory.mktemp("whole")
+    return digest(*train(start, speech, state), state)
+
+
 def killed_at(update: int, action: Callable[[], None]) -> Callable[[], None]:
     real = loop.VoiceTrainer.update
 
@@ -91,10 +98,9 @@ def die() -> None:
 
 
 def test_killed_and_resumed_is_as_undisturbed(
-    start: Path, speech: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Path, speech: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: tuple[Any, ...]
 ) -> None:
     monkeypatch.setattr(loop, "_SAVE_EVERY_S", -1.0)  # a checkpoint after each update
-    whole = digest(*train(start, speech, tmp_path / "whole"), tmp_path / "whole")
     plant = killed_at(4, die)
 
     def run() -> None:
@@ -109,9 +115,8 @@ def test_killed_and_resumed_is_as_undisturbed(
 
 
 def test_interrupted_between_checkpoints_it_goes_on_from_the_last_one(
-    start: Path, speech: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Path, speech: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: tuple[Any, ...]
 ) -> None:
-    whole = digest(*train(start, speech, tmp_path / "whole"), tmp_path / "whole")
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -250,6 +255,17 @@ def test_a_judge_chooses_by_what_it_hears(start: Path, speech: list[Any], tmp_pa
     _, outcome = train(start, speech, tmp_path, judge=judge)
     assert set(heard) == {2} and outcome.chosen == 3
     assert outcome.log[0]["dev_judge_cer"] == 1.0 > outcome.log[1]["dev_judge_cer"] == outcome.log[1]["dev_figure"]
+
+
+def test_a_network_that_ran_away_gives_figures_that_can_be_stored(start: Path, speech: list[Any]) -> None:
+    made = from_checkpoint(start, MICRO, [])
+    loader = VoiceLoader(examples(made, speech, MICRO)[:1], made.shape, MICRO, several=False)
+    with torch.no_grad():
+        made.model.decoder.conv_post.weight.fill_(float("nan"))
+    report = dev_module.assess(made.model, loader, MICRO)
+    assert report.mel == 1e6 and np.isfinite(report.figure)
+    spoken = dev_module.speak(made.model, loader, loader.examples[0], MICRO)
+    assert np.isfinite(spoken).all() and len(spoken) > 0
 
 
 def test_gradients_that_stay_infinite_end_the_run(

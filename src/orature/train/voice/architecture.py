@@ -206,6 +206,7 @@ def _ready(model: Any) -> Any:
     if not any(parametrize.is_parametrized(layer) for layer in model.decoder.upsampler):
         model.decoder.apply_weight_norm()
     model.text_encoder.encoder.layerdrop = 0.0
+    model.text_encoder.embed_tokens.padding_idx = None  # its row is the blank between letters and has to learn
     return model
 
 

@@ -37,6 +37,8 @@ class VoiceConfig(BaseModel, frozen=True, extra="forbid"):
     """From nothing: the published stochastic predictor of durations or a plain one; None: stochastic but for tiny."""
     case: Literal["keep", "lower"] = "lower"
     punctuation: Literal["keep", "strip"] = "strip"
+    digits: Literal["reject", "keep"] = "reject"
+    """Sentences with numbers that are not written out: what is said there is not what is spelled."""
     vocabulary: Literal["extend", "keep"] = "extend"
     """Of a checkpoint: add the letters that its vocabulary lacks, or reject the sentences that need them."""
     speakers: Literal["auto", "one", "several"] = "auto"

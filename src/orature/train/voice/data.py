@@ -76,9 +76,13 @@ def policy_for(config: VoiceConfig, language: str) -> TextPolicy:
 
 
 def texts_of(rows: Sequence[Utterance], config: VoiceConfig) -> list[str]:
-    """Prepared transcripts of rows, in their order, without the empty ones."""
+    """Prepared transcripts of rows, in their order, without the empty ones and those with digits (`config.digits`)."""
     found = [prepare_text(row.text or "", policy_for(config, row.language)) for row in rows]
-    return [text for text in found if text]
+    return [text for text in found if text and not _unspelled(text, config)]
+
+
+def _unspelled(text: str, config: VoiceConfig) -> bool:
+    return config.digits == "reject" and any(letter.isdecimal() for letter in text)
 
 
 def prepare(
@@ -95,8 +99,8 @@ def prepare(
     `speakers` are those of the voice in the order of their numbers, `allowed` those of them that rows may be of (a
     checkpoint can have others); [""] takes the rows of anybody.
 
-    Reasons: text-empty, characters-unknown, other-speaker, audio-*, silent, too-short (under a quarter of a window),
-    too-long, fewer-frames-than-tokens (alignment is impossible), speaking-rate (far from the median).
+    Reasons: text-empty, digits, characters-unknown, other-speaker, audio-*, silent, too-short (under a quarter of a
+    window), too-long, fewer-frames-than-tokens (no alignment), speaking-rate (far from the median).
     """
     known = speakers if allowed is None else allowed
     numbers = {name: number for number, name in enumerate(speakers) if name in known}
@@ -123,6 +127,8 @@ def _example(
     prepared = prepare_text(row.text or "", policy_for(config, row.language))
     if not prepared:
         return Reject(row.id, "text-empty", "no letters are left" if row.text else "no transcript")
+    if _unspelled(prepared, config):
+        return Reject(row.id, "digits", "it holds numbers that are not written out (digits=keep takes them as letters)")
     unknown = text.unknown(prepared)
     if unknown:
         return Reject(row.id, "characters-unknown", f"the vocabulary lacks {' '.join(unknown)}")

@@ -32,7 +32,7 @@ Samples = npt.NDArray[np.float32]
 Judge = Callable[[Sequence[Samples]], Sequence[str]]
 """Recordings at 16 kHz in, what was heard out; "" where nothing was."""
 _DRAWS = 1_000_003
-_SLOWEST = 4
+_SLOWEST, _WORST = 4, 1e6
 """A sentence is read aloud at most so many times as long as its recording."""
 
 
@@ -73,14 +73,19 @@ def assess(
         torch.manual_seed(config.seed * _DRAWS + number)
         aligned = align(model, batch)
         made, real = log_mel(reconstruct(model, aligned), loader.shape), log_mel(batch.samples_BS, loader.shape)
-        mel += float((made - real).abs().mean())
-        divergence += float(aligned.divergence)
-        duration += float(duration_loss(model, aligned))
+        mel += _finite((made - real).abs().mean())
+        divergence += _finite(aligned.divergence)
+        duration += _finite(duration_loss(model, aligned))
     rows = max(1, len(loader.examples))
     mel, divergence, duration = mel / rows, divergence / rows, duration / rows
     weighted = config.mel_weight * mel + config.kl_weight * divergence + config.duration_weight * duration
     cer = None if judge is None else _judged(model, loader, config, judge)
     return VoiceReport(mel, divergence, duration, len(loader.examples), weighted, cer)
+
+
+def _finite(value: torch.Tensor) -> float:
+    """A number that can be compared and stored, also where a network has run away."""
+    return float(torch.nan_to_num(value, nan=_WORST, posinf=_WORST, neginf=_WORST).clamp(-_WORST, _WORST))
 
 
 def speak(model: Any, loader: VoiceLoader, example: VoiceExample, config: VoiceConfig) -> Samples:
