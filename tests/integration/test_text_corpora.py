@@ -88,13 +88,13 @@ def test_a_choice_of_yoruba_sentences_covers_more_and_is_nearer_to_the_transcrip
 ) -> None:
     source = corpora / "yoruba_ogunlao"
     corpus = corpus_of_manifest(source, tmp_path / "corpus", "yo")
-    lines = (source / "text_iroyin.txt").read_text(encoding="utf-8").splitlines()[:1500]
+    lines = (source / "text_iroyin.txt").read_text(encoding="utf-8").splitlines()[:800]
     (tmp_path / "news.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     options = {"language": "yo", "corpora": [corpus], "language_check": "none"}
-    chosen = made(tmp_path, text_stage([tmp_path / "news.txt"], most=150, **options))
+    chosen = made(tmp_path, text_stage([tmp_path / "news.txt"], most=100, **options))
     whole = made(tmp_path, text_stage([tmp_path / "news.txt"], **options))
-    first = list(whole)[:150]
-    assert len(chosen) == 150
+    first = list(whole)[:100]
+    assert len(chosen) == 100
     words = {word for one in chosen for word in one.text.split()}
     assert len(words) > 1.15 * len({word for one in first for word in one.text.split()})
     assert chosen.summary()["selection"]["domain"]["method"].startswith("cross-entropy")
