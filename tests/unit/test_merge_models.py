@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +14,10 @@ from safetensors.torch import load_file
 
 from orature.core.errors import ModelError
 from orature.engines.recognisers import load_recogniser
-from orature.flow import Ref, Run, Store
+from orature.flow import Ref, Resources, Run, Store
+from orature.recipes.arms import Arm
 from orature.recipes.back_settings import BackTranslateConfig
-from orature.recipes.merging import grid_of
+from orature.recipes.merging import grid_of, merge
 from orature.stages.inputs import model_ref
 from orature.stages.merge_models import MergeModels
 from orature.testing.stage_contract import check_idempotent, check_identity
@@ -91,3 +94,23 @@ def test_the_grid_without_a_start_holds_only_what_adds_up_to_one() -> None:
     settings = BackTranslateConfig()
     start = Ref(key="external", stage="model", digest="0" * 64)
     assert len(grid_of(settings, start)) == len(settings.merge_grid) > len(grid_of(settings, None)) == 3
+
+
+def test_a_start_with_another_output_layer_leaves_the_arms_to_be_interpolated(
+    three: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And arms of unlike starts are not merged at all, with the reason."""
+    scores = {"merged 0.25, 0.75": 0.3, "merged 0.5, 0.5": 0.2, "merged 0.75, 0.25": 0.4}
+    monkeypatch.setattr("orature.recipes.merging.scored_on", lambda *args, name, **rest: name)
+    monkeypatch.setattr("orature.recipes.merging.rate", lambda run, dev, unit: scores[dev])
+    monkeypatch.setattr("orature.recipes.arms.rate", lambda run, dev, unit: scores[dev])
+    run = Run(Store(tmp_path / "store"), "test", "test")
+    start = model_ref(model_in(tmp_path / "other", [*LATIN, "ñ"]))
+    base: Any = SimpleNamespace(start=start)
+    real, mixed = (Arm(name, name, model_ref(path), start) for name, path in zip("rm", three[1:], strict=True))
+    found = merge(run, base, real, mixed, BackTranslateConfig(), corpus_name="toy", on=Resources())
+    assert found.arm is not None and found.arm.name == "merged 0.5, 0.5" and len(found.tried) == 3
+    assert len(found.notes) == 1 and "and their start cannot be merged" in found.notes[0]
+    odd = Arm("odd", "odd", start, start)
+    nothing = merge(run, SimpleNamespace(start=None), odd, real, BackTranslateConfig(), corpus_name="", on=Resources())  # type: ignore[arg-type]
+    assert nothing.arm is None and "cannot be merged" in nothing.notes[0]

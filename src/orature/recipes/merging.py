@@ -33,26 +33,49 @@ class Merged:
 def merge(
     run: Run, base: Train, real: Arm, mixed: Arm, settings: BackTranslateConfig, *, corpus_name: str, on: Resources
 ) -> Merged:
-    """A model for each pair of amounts, scored on dev; without a start only pairs that add up to 1 are tried."""
+    """A model for each pair of amounts, scored on dev.
+
+    Without a start, or where it has another output layer than what was trained from it, the two arms alone are
+    interpolated: only pairs that add up to 1 are tried then.
+    """
     found = Merged()
-    arms: list[Arm] = []
-    for a, b in grid_of(settings, base.start):
-        name = f"{MERGED} {a:g}, {b:g}"
-        stage = MergeModels(real=real.model, synthetic=mixed.model, start=base.start, a=a, b=b, model_name=name)
+    for start in dict.fromkeys((base.start, None)):
         try:
-            model = run.do(stage, on=on)
+            arms = _merged(run, base, real, mixed, start, settings, found, corpus_name=corpus_name, on=on)
         except ModelError as error:
-            found.notes.append(f"the arms cannot be merged: {error.what}")
-            return Merged(notes=found.notes)
+            what = "the arms" if start is None else "the arms and their start"
+            found.notes.append(f"{what} cannot be merged: {error.what}")
+            continue
+        if arms:
+            found.arm = best_on_dev(run, arms, settings.choose)
+            return found
+        found.notes.append("no pair of the grid adds up to 1, and without a start nothing else can be merged")
+    return found
+
+
+def _merged(
+    run: Run,
+    base: Train,
+    real: Arm,
+    mixed: Arm,
+    start: Ref | None,
+    settings: BackTranslateConfig,
+    found: Merged,
+    *,
+    corpus_name: str,
+    on: Resources,
+) -> list[Arm]:
+    """All pairs of the grid around one start, each scored on dev."""
+    arms: list[Arm] = []
+    for a, b in grid_of(settings, start):
+        name = f"{MERGED} {a:g}, {b:g}"
+        stage = MergeModels(real=real.model, synthetic=mixed.model, start=start, a=a, b=b, model_name=name)
+        model = run.do(stage, on=on)
         dev = scored_on(run, base, model, split="dev", name=name, corpus_name=corpus_name, on=on)
         about = f"merged: {a:g} of real, {b:g} of mixed"
         arms.append(Arm(name, about, model, dev, mixed.ratio, role="merged"))
         found.tried.append({"a": a, "b": b, **{unit: round(rate(run, dev, unit), 6) for unit in ("cer", "wer")}})
-    if not arms:
-        found.notes.append("no pair of the grid adds up to 1, and without a start nothing else can be merged")
-        return found
-    found.arm = best_on_dev(run, arms, settings.choose)
-    return found
+    return arms
 
 
 def grid_of(settings: BackTranslateConfig, start: Ref | None) -> list[tuple[float, float]]:

@@ -28,6 +28,7 @@ from orature.recipes.settings import override
 from orature.stages.compare_arms import value_of
 from orature.stages.inputs import corpus_ref, model_ref, text_corpus_ref, voice_ref
 from orature.stages.probe_text import ProbeText
+from orature.stages.prompts import MakePrompts
 from orature.stages.synthesise import Synthesise
 from orature.stages.text_corpus import text_stage
 from orature.text.text_corpus import SUMMARY, TextCorpus
@@ -267,18 +268,19 @@ def readings_for(work: SpeechWork, text: TextCorpus) -> int:
 def read_aloud(work: SpeechWork, text: Ref, *, split: str, readings: int = 1) -> Ref:
     """The text read by the voice in the acoustics of the train recordings; for "train" under the embargo.
 
-    A voice without speakers of its own imitates those of the train recordings, where it can.
+    A voice without speakers of its own imitates those of the train recordings, from a pool of prompts, where it can.
     """
     with open_voice(work.settings.voice, device=_device(work.on), threads=work.on.threads) as opened:
         voice = voice_ref(work.settings.voice, opened)
         clones = opened.traits.prompts and opened.speakers(work.language) == [""]
+    prompts = work.run.do(MakePrompts(corpus=work.splits, embargo=work.splits), on=work.on) if clones else None
     stage = Synthesise(
         text=text,
         voice=voice,
         language=work.language,
         target=work.splits,
         embargo=work.splits if split == "train" else None,
-        prompts=work.splits if clones else None,
+        prompts=prompts,
         readings=readings,
         split="dev" if split == "dev" else "train",
         seed=work.seed,

@@ -126,10 +126,14 @@ def _shares(models: Sequence[Path], weights: Sequence[float] | None) -> list[flo
 
 
 def _refuse_unlike(first: Path, other: Path) -> None:
-    """Family, config and vocabulary of two folders."""
+    """Family, config and vocabulary of two folders.
+
+    A field of config.json that one of them lacks stands at its default there: folders written by other
+    versions of transformers lack some. Shapes and the likeness of the weights are looked at later.
+    """
     both = f"{first}, {other}"
     one, two = read_config(first), read_config(other)
-    names = sorted(name for name in one.keys() | two.keys() if not _NO_MATTER.search(name))
+    names = sorted(name for name in one.keys() & two.keys() if not _NO_MATTER.search(name))
     unlike = next((name for name in ["model_type", *names] if one.get(name) != two.get(name)), None)
     if unlike:
         what = f"the models differ: {unlike} is {one.get(unlike)!r} in one and {two.get(unlike)!r} in the other"
