@@ -5,7 +5,7 @@ the real recordings with speech of each quality, and without any, at equal compu
 speech, no early stop. All are scored on dev. Where dev error with synthetic speech crosses that without lies the
 threshold (`evaluate.norm_i_threshold`). Every step is a stage of the store: run again after a crash it goes on.
 
-Settings (`--set`): `ladder` (qualities such as clean, noise:5, bands:4, bands:2+shuffle:250; see `data.distortions`),
+Settings (`--set`): `ladder` (qualities such as clean, noise:5, bands:6, bands:2+shuffle:250; see `data.distortions`),
 `ratio` (synthetic to real seconds heard), `seeds` (trainings a quality), `most_hours` (of synthetic speech), `probes`,
 `metric`, `normaliser`, `language`, `format`, `split.NAME`, and every training option.
 

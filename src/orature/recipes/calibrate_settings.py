@@ -21,8 +21,12 @@ from orature.text.normalise import NORMALISER, get
 from orature.train.config import Scale, TrainConfig
 
 CLEAN = "clean"
-LADDER = (CLEAN, "noise:15", "noise:5", "bands:12", "bands:4", "bands:2+shuffle:250")
-"""From the voice as it is to speech that nobody understands."""
+LADDER = (CLEAN, "bands:8", "bands:7", "bands:6", "bands:5", "bands:2+shuffle:250")
+"""From the voice as it is to speech that nobody understands; of one kind, so that no rung helps merely by its noise.
+
+To a judge with 4 % WER on the sample corpus: Norm_I 1, 0.48 (8 bands), 0.018 (6), 0.004 (5) and 0. A judge that errs
+more sees them closer together.
+"""
 NEVER = 1_000_000
 """Evaluations without gain before a training stops: all shall have the same compute."""
 BY_SCALE: dict[str, dict[str, Any]] = {
