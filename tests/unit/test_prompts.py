@@ -7,11 +7,13 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from speech_samples import sentences, text_corpus
 
 from orature.core.errors import CorpusError, ModelError
 from orature.core.files import write_beside
@@ -23,6 +25,7 @@ from orature.engines.espeak_voice import EspeakSpeech
 from orature.engines.voice import Speech, SpeechRequest
 from orature.flow import Run, Store
 from orature.flow.ref import Ref, Resources
+from orature.recipes.speech_steps import SpeechWork, read_aloud
 from orature.stages.inputs import corpus_ref
 from orature.stages.prompts import NOT_STATED, MakePrompts, Prompt, embedder_ref, read_prompts
 from orature.stages.speaker_embedding import embedder
@@ -228,3 +231,27 @@ def _joined_clips(folder: Path, *, speakers: int, seconds: float = 3.0) -> tuple
                 names.append(speaker)
                 parts, total, made = [], 0.0, made + 1
     return vectors, names
+
+
+def test_a_voice_that_only_imitates_is_given_the_pool(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orature.engines.fake_voice.FakeVoice.speakers", lambda self, language: [""])
+    done: list[Any] = []
+
+    def do(stage: Any, on: Any) -> Ref:
+        done.append(stage)
+        return Ref(key="external", stage=stage.name, digest=f"{len(done):064x}", path=str(corpus))
+
+    work = SimpleNamespace(
+        settings=SimpleNamespace(voice="fake", speech={}),
+        on=Resources(progress=False),
+        run=SimpleNamespace(do=do),
+        splits=corpus_ref(corpus),
+        language="sw",
+        seed=1,
+    )
+    read_aloud(cast("SpeechWork", work), text_corpus(tmp_path / "text", sentences(2)), split="train")
+    pool, speech = done
+    assert isinstance(pool, MakePrompts) and pool.corpus == pool.embargo == work.splits
+    assert speech.prompts.stage == "prompts" and speech.embargo == work.splits
