@@ -82,7 +82,7 @@ def test_adversarial_losses_are_least_squares() -> None:
     goods, bads = [[torch.ones(2, requires_grad=True)]], [[torch.zeros(2, requires_grad=True)]]
     loss = feature_loss(goods, bads)
     loss.backward()
-    assert float(loss) == 2.0 and goods[0][0].grad is None and bads[0][0].grad is not None
+    assert float(loss.detach()) == 2.0 and goods[0][0].grad is None and bads[0][0].grad is not None
 
 
 def test_divergence_is_that_of_two_normal_distributions() -> None:
