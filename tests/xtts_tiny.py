@@ -48,7 +48,7 @@ def main(folder: Path, *, pickled: bool) -> None:
     model.tokenizer = import_module("TTS.tts.layers.xtts.tokenizer").VoiceBpeTokenizer(vocab_file=folder / "vocab.json")
     model.init_models()
     with torch.no_grad():
-        model.gpt.mel_head.bias[39] = 1.0  # it ends before the ceiling, mostly
+        model.gpt.mel_head.bias[39] = 0.0  # it ends after some forty codes
     weights: dict[str, Any] = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
     if pickled:
         torch.save({"model": weights, "config": config.to_dict()}, folder / "model.pth")

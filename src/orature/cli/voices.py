@@ -71,7 +71,11 @@ def voices(
     if lang:
         lang = canonical_tag(lang)
     entries = [entry_of(voice, lang)] if voice else list(catalogue(lang))
-    emit({"voices": [asdict(entry) for entry in entries]}, as_json, lambda: "\n".join(_told(entry, lang) for entry in entries))
+    emit(
+        {"voices": [asdict(entry) for entry in entries]},
+        as_json,
+        lambda: "\n".join(_told(entry, lang) for entry in entries),
+    )
 
 
 def _told(entry: Entry, lang: str) -> str:
