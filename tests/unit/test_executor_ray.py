@@ -26,6 +26,14 @@ from speech_samples import reading, sentences, text_corpus  # isort: skip
 from orature.flow import Run, Store  # isort: skip
 
 
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """A cluster that a test starts puts a handler of its own in place."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 def slow_shard(batch: Sequence[int], folder: Path, *, tallies: Path, seconds: float = 0.3) -> dict[str, Any]:
     (tallies / f"{batch[0]}-{os.getpid()}-{time.monotonic_ns()}").touch()
     time.sleep(seconds)

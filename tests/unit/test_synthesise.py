@@ -195,6 +195,11 @@ def test_wrong_fields_are_refused(fields: dict[str, Any]) -> None:
         Synthesise(text=text, voice=voice, language="sw", **fields)
 
 
+def test_an_empty_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no sentence to read"):
+        made(reading(text_corpus(tmp_path / "t", [])), tmp_path / "s")
+
+
 def test_the_cost_is_measured_and_scaled(tmp_path: Path) -> None:
     text = text_corpus(tmp_path / "t", sentences(100))
     stage = reading(text, readings=2)

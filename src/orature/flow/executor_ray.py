@@ -131,8 +131,6 @@ def run_on_ray(
                         result = ray.get(done)
                     except ray.exceptions.RayTaskError as error:
                         raise _own(error) from error
-                    except ray.exceptions.TaskCancelledError:
-                        raise
                     except ray.exceptions.RayError as error:
                         lost = type(error).__name__.removesuffix("Error")
                     if lost:
@@ -165,9 +163,7 @@ def _own(error: Any) -> BaseException:
 
 
 def _version() -> str:
-    from orature import __version__
-
-    return __version__
+    return str(importlib.import_module("orature").__version__)
 
 
 def _one(work: Callable[[T], R], task: T, version: str) -> R:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from orature.core.errors import ConfigError
+from orature.core.errors import ConfigError, CorpusError
 from orature.core.files import write_json
 from orature.core.types import RATE_HZ, Reject, Split, Utterance
 from orature.data.acoustics import Profile, profile_of
@@ -89,6 +89,8 @@ class Synthesise(Stage):
     def run(self, ctx: StageContext) -> None:
         """Writes shar/, cuts.jsonl.gz, rejects.jsonl, corpus.json, synthesis.json (and acoustics.json)."""
         corpus = TextCorpus.open(ctx.path_of(self.text))
+        if not len(corpus):
+            raise CorpusError("there is no sentence to read", where=str(corpus.root), next_step="see its rejects.jsonl")
         with ctx.progress("plan", len(corpus) * self.readings, "rows") as bar:
             plan = make_plan(
                 corpus, self._embargo(ctx), seed=self.seed, readings=self.readings, folder=ctx.state, on_row=bar.advance
