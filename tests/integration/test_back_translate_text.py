@@ -183,6 +183,7 @@ def test_a_calibration_decides_the_gate_and_is_in_the_report(done: Outcome, toy:
     assert made["calibration"]["sentence"].split(".")[0][:40] in (toy / "out" / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_up_with_both_extras_reports_arms_and_language_model(toy: Path) -> None:
     extra = {"ratios": [1], "text_options": TEXT_OPTIONS}
     options = UpOptions(
