@@ -52,7 +52,8 @@ class Reading:
         """One sentence for a person; "" for a voice of that very language."""
         if not self.because:
             return ""
-        return f"espeak-ng has no voice for {self.language}: reading with {self.tag}. {self.because}"
+        because = self.because[0].upper() + self.because[1:]
+        return f"espeak-ng has no voice for {self.language}: reading with {self.tag}. {because}"
 
     def shown(self, text: str) -> str:
         """The text as the voice is given it; ValueError with the letters or digits that it would misread."""
