@@ -43,6 +43,7 @@ from orature.stages.inputs import corpus_ref, model_ref
 from orature.stages.pool import Pool
 from orature.stages.train import Train
 from orature.train.config import Scale, TrainConfig
+from orature.train.devices import usable_cores
 from orature.train.mixing import origin_weights_for_ratio
 
 ABOUT = "the quality (Norm_I) from which on synthetic speech helps, for one language and its recordings"
@@ -125,10 +126,11 @@ def calibrate(
     hours = wanted_hours(config, settings)
     drawn = run.do(DrawRows(corpus=synthetic, split="train", most_hours=hours, seed=seed), on=on)
     sample, split = (probe, "dev") if probe is not None else _probe(work, synthetic, drawn, seed)
+    several = work.on.model_copy(update={"workers": max(work.on.workers, work.on.threads or usable_cores())})
     rungs = []
     for number, (name, steps) in enumerate(ladder, 1):
         say(f"calibrate: quality {number} of {len(ladder)}: {name}")
-        heard = run.do(Distort(corpus=sample, steps=steps, seed=seed), on=on) if steps else sample
+        heard = run.do(Distort(corpus=sample, steps=steps, seed=seed), on=several) if steps else sample
         judgement = judged(
             run,
             heard,
@@ -141,7 +143,7 @@ def calibrate(
             listening=Listening(language=settings.language),
             on=on,
         )
-        worse = run.do(Distort(corpus=drawn, steps=steps, seed=seed), on=on) if steps else drawn
+        worse = run.do(Distort(corpus=drawn, steps=steps, seed=seed), on=several) if steps else drawn
         scored = _scores(work, name, run.do(Pool(corpora=(real, worse), names=("real", "synthetic")), on=on))
         rungs.append(JudgedRung(name=name, judgement=judgement, scored=scored))
     say("calibrate: real speech alone")
