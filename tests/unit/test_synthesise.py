@@ -163,6 +163,12 @@ def test_prompts_are_train_speakers_only(tmp_path: Path) -> None:
         assert str(tmp_path) not in json.dumps(cut["custom"])
 
 
+def test_a_speaker_of_dev_or_test_is_no_prompt(tmp_path: Path) -> None:
+    one = corpus_of(tmp_path / "one", LATIN, speaker="the same in all splits")
+    with pytest.raises(CorpusError, match="whose speaker is not in dev or test"):
+        read_prompts(one)
+
+
 def test_a_voice_that_changed_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
     stage = reading(text_corpus(tmp_path / "t", sentences(3)), voice=VoiceRef(engine="fake", revision="0"))
     with pytest.raises(ConfigError, match="revision '1' here, '0' was"):
