@@ -26,7 +26,8 @@ from orature.core.identity import digest_json
 from orature.core.progress import Progress
 from orature.core.types import RATE_HZ, Refusal
 from orature.data.audio import decode, save_flac, to_int16
-from orature.engines.espeak import EspeakVoice, SpeakRequest, Speech
+from orature.engines.espeak import EspeakVoice, SpeakRequest
+from orature.engines.voice import Speech
 from orature.text.leaks import Embargoed, EmbargoIndex
 
 VERSION = 1
