@@ -85,7 +85,8 @@ def _told(entry: Entry, lang: str) -> str:
     lines.append(f"  licence: {entry.licence}" + ("" if entry.commercial is None else f" [{use[entry.commercial]}]"))
     if lang:
         reads = {True: "yes", False: "no", None: "it depends on the model"}
-        lines.append(f"  reads {lang}: {reads[entry.reads]}")
+        neighbour = f", with the voice of {entry.reads_with}" if entry.reads_with else ""
+        lines.append(f"  reads {lang}: {reads[entry.reads]}{neighbour}")
     elif entry.languages:
         more = f" ... ({len(entry.languages)})" if len(entry.languages) > _MOST_SHOWN else ""
         lines.append(f"  languages: {' '.join(entry.languages[:_MOST_SHOWN])}{more}")

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal
 
 from orature.core.errors import ConfigError, MissingExtra, OratureError
 from orature.engines.language_codes import codes_of
+from orature.engines.voice import Voice
 from orature.engines.voices import open_voice, voice_engines
 from orature.engines.worker_environments import environment_python, recipes
 
@@ -41,6 +42,8 @@ class Entry:
     languages: tuple[str, ...] = ()
     speakers: tuple[str, ...] = field(default=())
     next_step: str = ""
+    reads_with: str = ""
+    """The tag of the neighbour that reads the language asked for, where the engine has none of its own."""
 
 
 def allows_commercial(licence: str) -> bool | None:
@@ -73,10 +76,11 @@ def entry_of(spec: str, language: str = "") -> Entry:
     """The entry of one voice, opened to be asked; OratureError where it cannot be opened."""
     with open_voice(spec) as voice:
         card = voice.card
-        reads, speakers, step = None, [], ""
+        reads, speakers, step, neighbour = None, [], "", ""
         if language or not card.languages:
             try:
                 speakers, reads = voice.speakers(language or "und"), True if language else None
+                neighbour = _neighbour(voice, language)
             except ConfigError as error:
                 reads, step = False, error.next_step
         elif card.languages:
@@ -84,7 +88,15 @@ def entry_of(spec: str, language: str = "") -> Entry:
         commercial = allows_commercial(card.licence)
         about = f"{card.family}, {card.revision}"
         named = tuple(speakers)
-        return Entry(spec, about, "ready", card.licence, commercial, reads, tuple(card.languages), named, step)
+        languages = tuple(card.languages)
+        return Entry(spec, about, "ready", card.licence, commercial, reads, languages, named, step, neighbour)
+
+
+def _neighbour(voice: Voice, language: str) -> str:
+    """The tag that a voice reads `language` with, "" where that is its own."""
+    reading = getattr(voice, "reading", None)
+    found = reading(language) if language and callable(reading) else None
+    return str(found.tag) if found is not None and found.told else ""
 
 
 def _opened(engine: str, about: str, language: str) -> Entry:
@@ -97,17 +109,7 @@ def _opened(engine: str, about: str, language: str) -> Entry:
         return Entry(engine, about, "needs a model", "that of the model", None, next_step=error.next_step)
     except OratureError as error:
         return Entry(engine, about, "broken", "not stated", None, next_step=f"{error.what}: {error.next_step}")
-    return Entry(
-        engine,
-        about,
-        found.state,
-        found.licence,
-        found.commercial,
-        found.reads,
-        found.languages,
-        found.speakers,
-        found.next_step,
-    )
+    return replace(found, engine=engine, about=about)
 
 
 def _vits(about: str, language: str) -> Entry:

@@ -22,6 +22,8 @@ from orature.evaluate.score import Scored, align_rows
 EXAMPLES = 5
 """Utterances that are shown of the best, the middle and the worst."""
 MOST_BYTES = 5_000_000
+_SHOWN = 10
+"""Rows of a table of voices that are not folded away."""
 _MEASURES: Sequence[tuple[str, tuple[str, ...], str]] = (
     ("speakers", ("speakers",), ""),
     ("speakers in effect", ("effective_speakers",), ""),
@@ -135,7 +137,9 @@ def _groups(found: Mapping[str, Any]) -> str:
         ]
         if rows:
             head = (kind[:-1], "Norm_I", "95 % interval", f"{found['metric'].upper()}", "utterances")
-            parts.append(f"<h3>By {kind[:-1]}, the least intelligible first</h3>{rows_table(head, rows)}")
+            parts.append(f"<h3>By {kind[:-1]}, the least intelligible first</h3>{rows_table(head, rows[:_SHOWN])}")
+            if rest := rows[_SHOWN:]:
+                parts.append(f"<details><summary>{len(rest)} more</summary>{rows_table(head, rest)}</details>")
     return f'<section id="voices"><h2>Voices and speakers</h2>{"".join(parts)}</section>' if parts else ""
 
 

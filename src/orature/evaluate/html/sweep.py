@@ -51,9 +51,7 @@ def _chart(points: Sequence[Mapping[str, Any]], real: Mapping[str, Any] | None, 
     if real is not None and real["dev"]:
         base = real["dev"][unit]["value"]
         lines.append(Line("real speech only", "a", [(0.0, base), (at[-1][0], base)]))
-    return line_chart(
-        f"{unit.upper()} on dev by ratio", lines, x_label="seconds of synthetic speech a real one", percent_axis=True
-    )
+    return line_chart(f"{unit.upper()} on dev by synthetic speech", lines, x_label="× real", percent_axis=True)
 
 
 def _band(at: Sequence[tuple[float, Mapping[str, Any]]]) -> list[tuple[float, float, float]]:
