@@ -317,6 +317,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("flag", ["", " --json"])
 @pytest.mark.parametrize(("code", "line", "says"), CASES, ids=[line for _, line, _ in CASES])
 def test_a_sentence_and_an_exit_code(world: Path, code: int, line: str, says: str, flag: str) -> None:
+    shutil.rmtree(world / "out", ignore_errors=True)  # a store that another case left there
     done = run(line + flag, world)
     told = " ".join(done.stderr.split())
     assert done.exit_code == code, done.output
