@@ -35,7 +35,7 @@ for name in "$@"; do
       printf '%s\n' zero one two three four five six seven eight nine > "$OUT/number_words.txt"
       orature run back_translate "$OUT/digits-jackson" --to "$OUT/digits" "${COMMON[@]}" \
         --set text="$OUT/number_words.txt" --set voice=espeak --set updates="$DIGIT_UPDATES" \
-        --set filter=none --set probes=10 --set "ratios=[1,2,5,10]" --set "speech.rate=[0.75,1.35]" \
+        --set filter=none --set "ratios=[1,2,5,10]" --set "speech.rate=[0.75,1.35]" \
         --set "speech.pitch=[-4,4]"
       ;;
     yoruba) # read sentences of one speaker; news as text; the threshold of Norm_I calibrated

@@ -56,7 +56,7 @@ class BackTranslateConfig(BaseModel, frozen=True, extra="forbid"):
     """A recogniser that says how intelligible the voice is; by default the real-only arm itself."""
     metric: Literal["auto", "wer", "cer"] = "auto"
     probes: int = Field(default=300, ge=1)
-    """Sentences of dev that the voice reads to be judged."""
+    """Sentences of dev that the voice reads to be judged; of a small closed set each several times."""
     filter: Literal["auto", "judge", "duration", "none"] = "auto"
     """Which utterances are left out; auto: by the judge where it errs little on real speech, else by duration."""
     most_rejected: float = Field(default=0.1, ge=0.0, lt=1.0)

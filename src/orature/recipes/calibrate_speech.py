@@ -43,14 +43,14 @@ def read_aloud(
     stage = Synthesise(text=text, voice=voice, language=language, target=real, embargo=real, seed=seed)
     summary = TextCorpus.open(run.path_of(text)).summary()
     once_s = float(summary["characters"]) / CHARACTERS_A_SECOND
-    made = run.do(stage.model_copy(update={"readings": _times(3600 * hours, once_s)}), on=on)
+    made = run.do(stage.model_copy(update={"readings": times(3600 * hours, once_s)}), on=on)
     sentences = run.do(ProbeText(corpus=real, language=language, most=settings.probes, seed=seed), on=on)
     asked = Synthesise(text=sentences, voice=voice, language=language, target=real, seed=seed, split="dev")
     count = len(TextCorpus.open(run.path_of(sentences)))
-    return made, run.do(asked.model_copy(update={"readings": _times(settings.probes, count)}), on=on)
+    return made, run.do(asked.model_copy(update={"readings": times(settings.probes, count)}), on=on)
 
 
-def _times(wanted: float, once: float) -> int:
+def times(wanted: float, once: float) -> int:
     """How often every sentence is read: a small closed text, such as digits, by many speakers and in many ways."""
     return max(1, min(MOST_READINGS, round(wanted / max(once, 1e-3))))
 

@@ -23,6 +23,7 @@ from orature.data.corpus import Corpus, id_hash
 from orature.engines.voices import open_voice, parse_voice
 from orature.flow import Ref, Resources, Run
 from orature.recipes.back_settings import BackTranslateConfig
+from orature.recipes.calibrate_speech import CHARACTERS_A_SECOND, times
 from orature.recipes.judging import filtered, judged, read_judgement
 from orature.recipes.settings import override
 from orature.stages.compare_arms import value_of
@@ -40,8 +41,6 @@ JUDGE_KNOWS = 0.25
 """CER on real speech above which a judge is no filter: it would throw away what it does not know itself."""
 ODD_DURATION = 4.0
 """Robust deviations of seconds a character beyond which an utterance is left out."""
-CHARACTERS_A_SECOND = 14.0
-"""Of read speech, where the corpus has no transcripts to measure it on."""
 MOST_READINGS = 500
 MOST_UNSPOKEN = 0.9
 """Share of the sentences that a voice may fail to read before the run stops: what is lost is counted in the report."""
@@ -295,7 +294,8 @@ def judge_voice(work: SpeechWork, speech: Speech) -> None:
     probe_text = work.run.do(
         ProbeText(corpus=work.splits, language=work.language, most=settings.probes, seed=work.seed), on=work.on
     )
-    speech.probe = read_aloud(work, probe_text, split="dev")
+    sentences = len(TextCorpus.open(work.run.path_of(probe_text)))
+    speech.probe = read_aloud(work, probe_text, split="dev", readings=times(settings.probes, sentences))
     speech.judgement = judged(
         work.run,
         speech.probe,
