@@ -11,8 +11,9 @@ Two comparisons, the same sentences each time, the sides taking turns:
           training needs after it (16 kHz FLAC, in one process), and spread over as many processes as Orature has
           workers; against `Synthesise` with the espeak voice, which also brings all to 16 kHz, checks it, and writes
           digested FLAC in Shar with rows
-* vits    a loop in the manner of Speech Back-Translation (peers.py) against `Synthesise`, with one small VITS whose
-          weights are random: as many processes with a thread each against one process with as many threads
+* vits    a loop in the manner of Speech Back-Translation (peers.py) against `Synthesise`, with one VITS of the size
+          that `orature train-voice` makes and with random weights: as many processes with a thread each against one
+          process with as many threads
 
 A ratio above 1 means that Orature is faster. Seconds are wall time; ours include starting the workers, the loop's do
 not include loading the model. Realism is off, and lengths and ends go unchecked: the peers have neither.
@@ -126,11 +127,14 @@ def ratio(rounds: list[dict[str, Any]], peer: str) -> dict[str, float]:
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     from orature.testing.checkpoints_voices import LETTERS, vits_folder
+    from orature.train.voice.architecture import SHAPES
 
     texts = sentences(given.sentences)
     neural = texts[: given.neural or max(2, given.sentences // 4)]
     with scratch() as place:
-        model = vits_folder(Path(place, "voice"), LETTERS, speakers=4, language="swh", speaking_rate=1.5)
+        model = vits_folder(
+            Path(place, "voice"), LETTERS, speakers=4, language="swh", speaking_rate=1.5, **SHAPES[given.size]
+        )
         what = espeak_program(Path(place))[2]
         espeak, vits = [], []
         for _ in range(given.rounds):
@@ -197,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Synthesis against one process a sentence and a Speech-BT-like loop.")
     parser.add_argument("--sentences", type=int, default=2000)
     parser.add_argument("--neural", type=int, default=0, help="sentences for vits (default: a quarter)")
+    parser.add_argument("--size", default="small", help="of the neural voice, as `orature train-voice --size`")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--per-shard", type=int, default=100)
