@@ -77,6 +77,16 @@ def test_a_killed_worker_loses_its_own_shard_only(start: Start, tallies: Path, t
     assert Store(tmp_path / "s").check() == {} and not list((tmp_path / "s" / "artefacts").rglob(".part-*"))
 
 
+def test_a_shard_that_lies_in_its_place_is_not_made_again(start: Start, tallies: Path, tmp_path: Path) -> None:
+    """Each fresh worker dies when it has put its second shard in place and not yet said so."""
+    code, whole, _ = finish(start(tmp_path / "whole"))
+    done = count(tallies, "shard")
+    code, survived, err = finish(start(tmp_path / "s", "--workers", 2, fault="shard-renamed:2:kill"))
+    assert (code, survived) == (0, whole)
+    assert err.count("a fresh one goes on") >= 3
+    assert count(tallies, "shard") - done == done
+
+
 def test_a_piece_that_kills_every_worker_is_given_up_and_resumed(start: Start, tmp_path: Path) -> None:
     code, _, err = finish(start(tmp_path / "s", "--workers", 2, fault="shard-worked:1:kill"))
     assert code == 1

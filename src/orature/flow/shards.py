@@ -44,24 +44,53 @@ class _Task(Generic[T]):
 
 @dataclass(frozen=True)
 class _Worker(Generic[T]):
-    """Runs in the worker process: makes one shard beside its place; only the parent renames."""
+    """Runs in the worker process: makes one shard beside its place and puts it there.
+
+    So a shard that is whole is never lost with the driver; and one that the dead predecessor of this worker had put in
+    its place is not made again.
+    """
 
     folder: Path
+    marks: Path
     work: Work[T]
 
-    def __call__(self, task: _Task[T]) -> tuple[_Task[T], Path]:
-        part = part_path(self.folder / shard_name(task.index))
-        part.mkdir()
-        whole = False
-        try:
-            _fill(part, self.work, task)
-            fsync_tree(part)
-            write_point("shard-worked")
-            whole = True
-        finally:
-            if not whole:
+    def __call__(self, task: _Task[T]) -> tuple[_Task[T], None]:
+        if not is_whole(self.folder, self.marks, task):
+            part = part_path(self.folder / shard_name(task.index))
+            part.mkdir()
+            try:
+                _fill(part, self.work, task)
+                fsync_tree(part)
+                write_point("shard-worked")
+                settle(part, self.folder, self.marks, task)
+            finally:
                 shutil.rmtree(part, ignore_errors=True)
-        return task.spent(), part
+        return task.spent(), None
+
+
+def settle(part: Path, folder: Path, marks: Path, task: _Task[Any]) -> None:
+    """Puts a finished shard in its place, after the mark that says from which rows it was made."""
+    write_json(mark_of(marks, task.index), task.digest)
+    write_point("shard-marked")
+    try:
+        part.rename(folder / shard_name(task.index))
+    except OSError:
+        if not is_whole(folder, marks, task):  # the worker of a driver that was killed may have been quicker
+            raise
+    fsync_path(folder)
+    write_point("shard-renamed")
+
+
+def is_whole(folder: Path, marks: Path, task: _Task[Any]) -> bool:
+    """Does the shard lie in its place, made from the rows of this task?"""
+    mark = mark_of(marks, task.index)
+    made = (folder / shard_name(task.index) / SHARD_NAME).is_file() and mark.is_file()
+    return made and mark.read_text(encoding="utf-8").strip() == canonical_json(task.digest)
+
+
+def mark_of(marks: Path, index: int) -> Path:
+    """The file with the digest of a shard's rows."""
+    return marks / f"{shard_name(index)}.json"
 
 
 Packed = dict[str, bytes]
@@ -125,13 +154,15 @@ class ShardMap(Generic[T]):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.marks.mkdir(parents=True, exist_ok=True)
         todo = ((task.index, task) for task in self._todo(batches))
-        work: Any = _Worker(self.folder, self.work)
+        work: Any = _Worker(self.folder, self.marks, self.work)
         if self.executor == "ray":
             work = _Remote(self.work, sizes_of(self.needs))
         how: dict[str, Any] = {"workers": self.workers, "executor": self.executor, "address": self.address}
         how |= {"gpus": self.gpus}
         for _, (task, made) in run_tasks(todo, work, on_death=self._lose, **how):
-            self._finish(task, made if isinstance(made, Path) else self._unpacked(task, made))
+            if made is not None:
+                settle(self._unpacked(task, made), self.folder, self.marks, task)
+            self._take(task, kept=False)
         wanted = {shard_name(index) for index in range(len(self.results))}
         for path in [path for path in self.folder.iterdir() if path.name not in wanted]:
             remove(path)
@@ -146,18 +177,13 @@ class ShardMap(Generic[T]):
                 yield task
 
     def _is_made(self, task: _Task[T]) -> bool:
-        place = self.folder / shard_name(task.index)
-        if not (place / SHARD_NAME).is_file():
-            return False
-        mark = self._mark(task.index)
-        if mark.is_file() and mark.read_text(encoding="utf-8").strip() == canonical_json(task.digest):
+        if is_whole(self.folder, self.marks, task):
             return True
-        self.remade += 1
-        remove(place)
+        place = self.folder / shard_name(task.index)
+        if (place / SHARD_NAME).is_file():
+            self.remade += 1
+            remove(place)
         return False
-
-    def _mark(self, index: int) -> Path:
-        return self.marks / f"{shard_name(index)}.json"
 
     def _lose(self, index: int) -> None:
         """What a dead worker left of its shard is removed at once: it could be large, and it is made again."""
@@ -173,14 +199,6 @@ class ShardMap(Generic[T]):
         fsync_tree(part)
         write_point("shard-worked")
         return part
-
-    def _finish(self, task: _Task[T], part: Path) -> None:
-        write_json(self._mark(task.index), task.digest)
-        write_point("shard-marked")
-        part.rename(self.folder / shard_name(task.index))
-        fsync_path(self.folder)
-        write_point("shard-renamed")
-        self._take(task, kept=False)
 
     def _take(self, task: _Task[T], *, kept: bool) -> None:
         text = (self.folder / shard_name(task.index) / SHARD_NAME).read_text(encoding="utf-8")
