@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -99,11 +99,7 @@ class VitsReader:
         if not "".join(letters).strip():
             return Refusal("empty-text", "nothing in this text can be spoken")
         numbers = [self.tokens[letter] for letter in letters]
-        if not self.add_blank:
-            return numbers
-        spaced = [0] * (2 * len(numbers) + 1)
-        spaced[1::2] = numbers
-        return spaced
+        return with_blanks(numbers) if self.add_blank else numbers
 
     def _lowered(self, text: str) -> str:
         """Lower case where the vocabulary does not hold the letter as it is; Turkic dotted and dotless i are kept."""
@@ -176,3 +172,10 @@ def _uroman() -> Rewrite:
         return str(romaniser[0].romanize_string(text))
 
     return romanised
+
+
+def with_blanks(numbers: Sequence[int]) -> list[int]:
+    """Token 0 between, before and after all others, as MMS-TTS reads them."""
+    spaced = [0] * (2 * len(numbers) + 1)
+    spaced[1::2] = numbers
+    return spaced

@@ -37,7 +37,7 @@ from orature.engines.language_codes import codes_of
 from orature.engines.vits_network import Samples, VitsNetwork, VitsRow
 from orature.engines.vits_text import TOKENIZER, VOCABULARY, VitsReader
 from orature.engines.voice import Speech, SpeechRequest, Traits
-from orature.engines.voice_pipe import refusal_of
+from orature.engines.voice_pipe import refusal_by
 
 ABOUT = "VITS and MMS-TTS checkpoints (over 1,100 languages), in this process"
 CONFIG, FACTS = "config.json", "orature.json"
@@ -87,7 +87,7 @@ class VitsVoice:
     def speak(self, requests: Sequence[SpeechRequest]) -> list[Speech | Refusal]:
         """Samples at `rate_hz`, float32 in [-1, 1], shape (samples,), or a Refusal; one a request, in order.
 
-        Reasons: those of `refusal_of`, unknown-language, unknown-speaker, unreadable-characters, truncated (longer than
+        Reasons: those of `refusal_by`, unreadable-characters, truncated (longer than
         `traits.most_seconds`), voice-failed (the network gave no finite length or sound), no-audio.
         """
         if self._network is None:
@@ -120,18 +120,12 @@ class VitsVoice:
         self.close()
 
     def _row(self, request: SpeechRequest) -> VitsRow | Refusal:
-        if refused := refusal_of(request, self.traits):
+        if refused := refusal_by(self, request):
             return refused
-        try:
-            known = self.speakers(request.language)
-        except ConfigError as error:
-            return Refusal("unknown-language", f"{error.what}; {error.next_step}")
-        if request.speaker and request.speaker not in known:
-            return Refusal("unknown-speaker", f"{request.speaker!r} is none of {', '.join(known[:20])}")
         tokens = self._reader.read(request.text)
         if isinstance(tokens, Refusal):
             return tokens
-        speaker = known.index(request.speaker) if request.speaker else 0
+        speaker = self._names.index(request.speaker) if request.speaker else 0
         return VitsRow(tuple(tokens), seed=request.seed, speaker=speaker, rate=request.rate)
 
     def _spoken(self, batches: list[list[VitsRow]]) -> list[list[Samples | int]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,7 +27,7 @@ from orature.core.types import Card, Refusal
 from orature.engines.pipe_hello import Hello
 from orature.engines.pipe_pool import WorkerPool
 from orature.engines.pipe_process import Reply
-from orature.engines.voice import Speech, SpeechRequest, Traits
+from orature.engines.voice import Speech, SpeechRequest, Traits, Voice
 
 
 class PipeVoice:
@@ -112,22 +112,15 @@ class PipeVoice:
 
     def message(self, request: SpeechRequest) -> dict[str, Any]:
         """The fields that the worker is sent for a request; engines change them for a worker of their own."""
-        return asdict(request)
+        return {name: getattr(request, name) for name in _FIELDS}
 
     def refusal(self, request: SpeechRequest) -> Refusal | None:
-        """What is refused before the worker is asked: see `refusal_of`, unknown languages and speakers."""
-        if refused := refusal_of(request, self.traits):
-            return refused
-        try:
-            known = self.speakers(request.language)
-        except ConfigError as error:
-            return Refusal("unknown-language", f"{error.what}; {error.next_step}")
-        if request.speaker and request.speaker not in known:
-            return Refusal("unknown-speaker", f"{request.speaker!r} is none of {', '.join(known[:20])}")
-        return None
+        """What is refused before the worker is asked: see `refusal_by`."""
+        return refusal_by(self, request)
 
 
 _NOT_DONE = Refusal("not-done", "stopped before this row")
+_FIELDS = tuple(field.name for field in fields(SpeechRequest))
 _PLAIN = {"rate": 1.0, "pitch": 0.0, "expression": 1.0}
 
 
@@ -152,6 +145,22 @@ def refusal_of(request: SpeechRequest, traits: Traits) -> Refusal | None:
             return Refusal("cannot-vary", f"this voice cannot vary {name}")
     if request.prompt and not traits.prompts:
         return Refusal("cannot-vary", "this voice cannot imitate the speaker of a prompt")
+    return None
+
+
+def refusal_by(voice: Voice, request: SpeechRequest) -> Refusal | None:
+    """What `refusal_of` refuses, and a language or a speaker that the voice does not have.
+
+    Further reasons: unknown-language, unknown-speaker.
+    """
+    if refused := refusal_of(request, voice.traits):
+        return refused
+    try:
+        known = voice.speakers(request.language)
+    except ConfigError as error:
+        return Refusal("unknown-language", f"{error.what}; {error.next_step}")
+    if request.speaker and request.speaker not in known:
+        return Refusal("unknown-speaker", f"{request.speaker!r} is none of {', '.join(known[:20])}")
     return None
 
 

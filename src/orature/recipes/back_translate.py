@@ -29,13 +29,14 @@ from orature.flow import Ref, Resources, Run, open_store
 from orature.recipes import arms as arm_steps
 from orature.recipes.arms import Arm, Budget
 from orature.recipes.back_settings import BackTranslateConfig, options_of, read_settings_of
+from orature.recipes.published import REPORT, circumstances_of, published_keys, train_log
 from orature.recipes.registry import Outcome, Request
 from orature.recipes.rehearsal import rehearsed
 from orature.recipes.scoring import decode_and_score, score_of, spoken, zero_shot
 from orature.recipes.speech_steps import Speech, SpeechWork, spoken_text
 from orature.recipes.training import UpOptions, only_language, split_stage, train_stage
 from orature.stages.compare_arms import ArmScore, CompareArms
-from orature.stages.evaluate import Circumstances, Extras, lineage_rows, publish_results
+from orature.stages.evaluate import Extras, lineage_rows, publish_results
 from orature.stages.ingest import ingest_stage
 from orature.stages.pool import Pool
 from orature.stages.split import describe, read_splits
@@ -44,7 +45,7 @@ from orature.train.config import Scale
 from orature.train.devices import usable_cores
 
 ABOUT = "real and synthetic speech from text, beside real speech alone, at equal compute"
-STORE, REPORT = ".orature", "report.json"
+STORE = ".orature"
 REAL = "real speech only"
 
 
@@ -328,16 +329,10 @@ def _row(arm: Arm, test: Ref | None) -> ArmScore:
 def _finish(request: Request, job: Run, done: Translated) -> Outcome:
     to, home = request.to, job.store
     keys = {"model": done.published.model.key, "compared": done.compared.key}
-    fresh = _published(to) != keys
+    fresh = published_keys(to) != keys
     if fresh:
         home.publish(done.published.model, to / "model")
-        rtf = home.info(done.heard.key).notes.get("rtf")
-        how = Circumstances(
-            command=job.record.command,
-            run=job.id,
-            rtf=rtf if isinstance(rtf, float) else None,
-            model_path=str(to / "model"),
-        )
+        how = circumstances_of(job, done.heard, to)
         extras = Extras(
             train_log=train_log(job, done.published.model),
             lineage=lineage_rows(home, done.compared),
@@ -359,12 +354,6 @@ def _finish(request: Request, job: Run, done: Translated) -> Outcome:
     return Outcome(facts, [*table_lines(score), f"model:  {to / 'model'}", f"report: {to / 'report.html'}"], fresh)
 
 
-def train_log(run: Run, model: Ref) -> list[dict[str, Any]]:
-    """The learning curve of a model; [] for one that was merged."""
-    path = run.path_of(model) / "train_log.jsonl"
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
-
-
 def table_lines(score: Mapping[str, Any]) -> list[str]:
     """The arms on test for a terminal, and the verdict."""
     arms = score["arms"]
@@ -379,13 +368,3 @@ def table_lines(score: Mapping[str, Any]) -> list[str]:
         lines.append(f"{(row['about'] or row['name'])[:34]:<34} {rates}   {change}")
     lines += ["", *arms["verdict"]["sentences"], f"published, as the better one on dev: {arms['published']}"]
     return lines
-
-
-def _published(to: Path) -> dict[str, str]:
-    """Keys of what lies in `to`; report.json is written last, so that without it nothing counts as published."""
-    try:
-        report = json.loads((to / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    whole = (to / "report.html").is_file() and (to / "model" / "model.safetensors").is_file()
-    return dict(report.get("artefacts", {})) if whole else {}

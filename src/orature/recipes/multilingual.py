@@ -32,10 +32,11 @@ from orature.data.corpus import Corpus
 from orature.evaluate.languages import worse_languages
 from orature.flow import Ref, Run, Stage, open_store
 from orature.recipes.estimate import cost
+from orature.recipes.published import REPORT, circumstances_of, published_keys, train_log
 from orature.recipes.registry import Outcome, Request
 from orature.recipes.settings import nearest, override
 from orature.recipes.training import UpOptions, split_stage, train_stage
-from orature.stages.evaluate import Circumstances, Evaluate, Extras, lineage_rows, publish_results
+from orature.stages.evaluate import Evaluate, Extras, lineage_rows, publish_results
 from orature.stages.ingest import Ingest, ingest_stage
 from orature.stages.languages import Baseline, CompareLanguages, train_hours
 from orature.stages.pool import OfLanguage, Pool
@@ -46,7 +47,7 @@ from orature.train.config import TrainConfig
 from orature.train.devices import usable_cores
 
 ABOUT = "one model for several languages, beside one for each alone"
-STORE, REPORT = ".orature", "report.json"
+STORE = ".orature"
 ALONE = "trained on the language alone"
 WITHOUT = "trained without language identification"
 DEFAULTS: dict[str, Any] = {"lid_weight": 1.0, "loss_scale": "sqrt-length", "select": "macro-cer"}
@@ -288,18 +289,11 @@ def _cost(stage: Train, request: Request, settings: MultilingualConfig, language
 def _finish(request: Request, job: Run, main: _System, compared: Ref) -> Outcome:
     to, home = request.to, job.store
     keys = {"model": main.model.key, "compared": compared.key}
-    fresh = _published(to) != keys
+    fresh = published_keys(to) != keys
     if fresh:
         home.publish(main.model, to / "model")
-        log = (job.path_of(main.model) / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
-        rtf = home.info(main.heard.key).notes.get("rtf")
-        circumstances = Circumstances(
-            command=job.record.command,
-            run=job.id,
-            rtf=rtf if isinstance(rtf, float) else None,
-            model_path=str(to / "model"),
-        )
-        extras = Extras(train_log=[json.loads(line) for line in log], lineage=lineage_rows(home, compared))
+        circumstances = circumstances_of(job, main.heard, to)
+        extras = Extras(train_log=train_log(job, main.model), lineage=lineage_rows(home, compared))
         whole = publish_results(to, scored=job.path_of(compared), circumstances=circumstances, extras=extras)
         write_json(to / REPORT, whole | {"artefacts": keys})
     else:
@@ -330,13 +324,3 @@ def _cell(one: Mapping[str, Any] | None) -> str:
     found = one["difference"]["cer"]
     reach = "" if found["low"] is None else f" [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
     return f"{100 * one['cer']['value']:7.1f}% {100 * found['delta']:+6.1f}{reach:<16}"
-
-
-def _published(to: Path) -> dict[str, str]:
-    """Keys of what lies in `to`; report.json is written last, so that without it nothing counts as published."""
-    try:
-        report = json.loads((to / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    whole = (to / "report.html").is_file() and (to / "model" / "model.safetensors").is_file()
-    return dict(report.get("artefacts", {})) if whole else {}

@@ -22,15 +22,16 @@ from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.flow import Ref, Resources, Run, Stage, Store, open_store
 from orature.recipes.back_settings import BackTranslateConfig, by_scale, checked
-from orature.recipes.back_translate import outline, train_log, translated
+from orature.recipes.back_translate import outline, translated
 from orature.recipes.estimate import cost
 from orature.recipes.fusion import fuse, gain
+from orature.recipes.published import REPORT, circumstances_of, published_keys, train_log
 from orature.recipes.rehearsal import rehearsed
 from orature.recipes.scoring import decode_and_score, forgetting, score_of, zero_shot
 from orature.recipes.settings import override
 from orature.recipes.speech_steps import reads_itself
 from orature.recipes.training import UpOptions, describe_recipe, only_language, split_stage, train_stage
-from orature.stages.evaluate import Circumstances, Extras, lineage_rows, publish_results
+from orature.stages.evaluate import Extras, lineage_rows, publish_results
 from orature.stages.ingest import ingest_stage
 from orature.stages.split import describe, read_splits
 from orature.stages.train import Train
@@ -38,7 +39,6 @@ from orature.train.config import Scale
 from orature.train.devices import usable_cores
 
 STORE = ".orature"
-REPORT = "report.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def run_up(
     home = open_store(store or to / STORE)
     run = Run(home, recipe="up", command=command or f"orature up {source} --to {to} --scale {options.scale}")
     done = _computed(run, source, options, resources or Resources())
-    fresh = _published(to) != done.keys
+    fresh = published_keys(to) != done.keys
     if fresh:
         _publish(to, run, done)
     else:
@@ -297,13 +297,7 @@ def _publish(to: Path, run: Run, done: _Done) -> None:
     home.publish(done.model, to / "model")
     if done.decoder is not None:
         home.publish(done.decoder, to / "decoder")
-    rtf = home.info(done.heard.key).notes.get("rtf")
-    circumstances = Circumstances(
-        command=run.record.command,
-        run=run.id,
-        rtf=rtf if isinstance(rtf, float) else None,
-        model_path=str(to / "model"),
-    )
+    circumstances = circumstances_of(run, done.heard, to)
     if done.zero_shot is not None:
         found = score_of(run, done.zero_shot)
         done.facts["zero_shot"] = {name: found[name] for name in ("model", "wer", "cer", "utterances", "words")}
@@ -312,13 +306,3 @@ def _publish(to: Path, run: Run, done: _Done) -> None:
     )
     whole = publish_results(to, scored=run.path_of(done.scored), circumstances=circumstances, extras=extras)
     write_json(to / REPORT, whole | {"artefacts": done.keys})
-
-
-def _published(to: Path) -> dict[str, str]:
-    """Keys of what lies in `to`; report.json is written last, so that without it nothing counts as published."""
-    try:
-        report = json.loads((to / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    whole = (to / "report.html").is_file() and (to / "model" / "model.safetensors").is_file()
-    return dict(report.get("artefacts", {})) if whole else {}

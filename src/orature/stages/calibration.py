@@ -8,7 +8,6 @@ Example::
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +24,7 @@ from orature.evaluate.norm_i_threshold import Drawn, Rung, threshold
 from orature.evaluate.score import Drawing, Scored, align_rows
 from orature.evaluate.statistics import RESAMPLES, SEED, drawn_rates, resampling_unit
 from orature.flow import Ref, Stage, StageContext
+from orature.stages.inputs import read_result
 from orature.stages.judge import read_judgement, read_sides
 
 CALIBRATION_FILE = "calibration.json"
@@ -170,15 +170,11 @@ def _warned(judgements: Sequence[dict[str, Any]]) -> list[str]:
 
 def read_calibration(folder: Path) -> dict[str, Any]:
     """calibration.json of a folder; BadInput where there is none."""
-    path = folder / CALIBRATION_FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            f"this folder holds no calibration that can be read ({error})",
-            where=str(path),
-            next_step="make one with `orature judge --calibrate CORPUS --synthetic CORPUS --judge MODEL --to FOLDER`",
-        ) from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT or "verdict" not in found:
-        raise BadInput("this is not a calibration", where=str(path), next_step="make it again")
-    return found
+    return read_result(
+        folder / CALIBRATION_FILE,
+        what="calibration",
+        version=FORMAT,
+        needed="verdict",
+        make="make one with `orature judge --calibrate CORPUS --synthetic CORPUS --judge MODEL --to FOLDER`",
+        again="make it again",
+    )

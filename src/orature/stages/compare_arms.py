@@ -9,7 +9,6 @@ Example::
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,12 +16,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from orature.core.errors import ConfigError, StoreError
-from orature.core.files import write_json
 from orature.evaluate.arms import Evidence, against, verdict
 from orature.evaluate.diversity import narrower
-from orature.evaluate.folder import HYPOTHESES_FILE, SCORE_FILES, ScoredFolder, open_scored
+from orature.evaluate.folder import ScoredFolder, open_scored
 from orature.flow import Ref, Stage, StageContext
-from orature.stages.evaluate import content_digest
+from orature.stages.evaluate import write_compared
 
 Role = Literal["start", "real", "synthetic", "merged", "loop"]
 Plain = str | int | float | bool | None
@@ -97,12 +95,7 @@ class CompareArms(Stage):
         }
         score["synthetic"] = self._synthetic(ctx)
         score["arms"]["verdict"] = self._verdict(rows, score["synthetic"])
-        with ctx.writing(HYPOTHESES_FILE) as part:
-            shutil.copyfile(found.root / HYPOTHESES_FILE, part)
-        with ctx.writing(SCORE_FILES[0]) as part:
-            write_json(part, score)
-        ctx.conserve(total=len(found.rows), kept=len(found.rows), rejected={})
-        ctx.declare_digest(content_digest(score, found.rows))
+        write_compared(ctx, found, score)
 
     def _row(
         self, ctx: StageContext, arm: ArmScore, test: ScoredFolder | None, baseline: ScoredFolder, is_base: bool

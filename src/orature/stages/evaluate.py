@@ -28,7 +28,14 @@ from orature.core.provenance import now, versions
 from orature.core.types import Utterance
 from orature.data import audio
 from orature.data.corpus import Corpus
-from orature.evaluate.folder import HYPOTHESES_FILE, LINEAGE_FILE, SCORE_FILES, TRAIN_LOG_FILE, open_scored
+from orature.evaluate.folder import (
+    HYPOTHESES_FILE,
+    LINEAGE_FILE,
+    SCORE_FILES,
+    TRAIN_LOG_FILE,
+    ScoredFolder,
+    open_scored,
+)
 from orature.evaluate.html.listening import Audio, Clip
 from orature.evaluate.languages import by_language
 from orature.evaluate.report import write_report
@@ -90,6 +97,16 @@ class Evaluate(Stage):
         with ctx.writing(SCORE_FILE) as part:
             write_json(part, result)
         ctx.declare_digest(content_digest(result, rows))
+
+
+def write_compared(ctx: StageContext, found: ScoredFolder, score: Mapping[str, Any]) -> None:
+    """The artefact of a comparison: the scored folder `found` with its score widened to `score`."""
+    with ctx.writing(HYPOTHESES_FILE) as part:
+        shutil.copyfile(found.root / HYPOTHESES_FILE, part)
+    with ctx.writing(SCORE_FILE) as part:
+        write_json(part, score)
+    ctx.conserve(total=len(found.rows), kept=len(found.rows), rejected={})
+    ctx.declare_digest(content_digest(score, found.rows))
 
 
 def content_digest(result: Mapping[str, Any], rows: Iterable[Row]) -> str:

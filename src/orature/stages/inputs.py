@@ -8,11 +8,13 @@ Example::
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
-from orature.core.errors import ModelError
+from orature.core.errors import BadInput, ModelError
 from orature.core.identity import digest_file, digest_json
 from orature.data.corpus import Corpus
 from orature.engines.families import family_of
@@ -105,3 +107,19 @@ def voice_ref(spec: str, voice: Voice | None = None) -> VoiceRef:
         place = at if is_path else files[0][0].absolute().parent
         ref = Ref(key="external", stage="voice", digest=digest_json(named), path=str(place))
     return VoiceRef(engine=name.engine, revision=revision, model=ref, setting="" if is_path and files else name.model)
+
+
+def read_result(path: Path, *, what: str, version: int, needed: str, make: str, again: str) -> dict[str, Any]:
+    """The JSON of a result (`what`: "judgement") of a format's `version` with a field `needed`; BadInput for all else.
+
+    `make` and `again` say how one is made, where there is none and where it is another thing.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"this folder holds no {what} that can be read ({error})", where=str(path), next_step=make
+        ) from error
+    if not isinstance(found, dict) or needed not in found or found.get("format") != version:
+        raise BadInput(f"this is not a {what}", where=str(path), next_step=again)
+    return found

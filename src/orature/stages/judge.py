@@ -37,6 +37,7 @@ from orature.evaluate.score import Drawing
 from orature.evaluate.statistics import RESAMPLES, SEED
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.evaluate import refuse_lost_rows
+from orature.stages.inputs import read_result
 from orature.text import normalise
 from orature.text.normalise import NORMALISER
 
@@ -269,18 +270,14 @@ def _knows(languages: Sequence[str], tag: str) -> bool:
 
 def read_judgement(folder: Path) -> dict[str, Any]:
     """judge.json of a folder; BadInput where there is none."""
-    path = folder / JUDGE_FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            f"this folder holds no judgement that can be read ({error})",
-            where=str(path),
-            next_step="make one with `orature judge CORPUS --reference CORPUS --judge MODEL --to FOLDER`",
-        ) from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT or "norm_i" not in found:
-        raise BadInput("this is not a judgement", where=str(path), next_step="make it again with `orature judge`")
-    return found
+    return read_result(
+        folder / JUDGE_FILE,
+        what="judgement",
+        version=FORMAT,
+        needed="norm_i",
+        make="make one with `orature judge CORPUS --reference CORPUS --judge MODEL --to FOLDER`",
+        again="make it again with `orature judge`",
+    )
 
 
 def read_sides(folder: Path) -> Iterator[tuple[str, list[Row]]]:

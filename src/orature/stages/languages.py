@@ -8,18 +8,16 @@ Example::
 
 from __future__ import annotations
 
-import shutil
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from orature.core.files import write_json
 from orature.data.corpus import Corpus
-from orature.evaluate.folder import HYPOTHESES_FILE, SCORE_FILES, ScoredFolder, open_scored
+from orature.evaluate.folder import ScoredFolder, open_scored
 from orature.evaluate.languages import compare_languages
 from orature.evaluate.score import Drawing
 from orature.flow import Ref, Stage, StageContext
-from orature.stages.evaluate import content_digest
+from orature.stages.evaluate import write_compared
 
 
 class Baseline(BaseModel, frozen=True, extra="forbid"):
@@ -53,12 +51,7 @@ class CompareLanguages(Stage):
             {"name": baseline.name, "about": baseline.about, **self._compared(ctx, baseline, found)}
             for baseline in self.baselines
         ]
-        with ctx.writing(HYPOTHESES_FILE) as part:
-            shutil.copyfile(found.root / HYPOTHESES_FILE, part)
-        with ctx.writing(SCORE_FILES[0]) as part:
-            write_json(part, score)
-        ctx.conserve(total=len(found.rows), kept=len(found.rows), rejected={})
-        ctx.declare_digest(content_digest(score, found.rows))
+        write_compared(ctx, found, score)
 
     def _compared(self, ctx: StageContext, baseline: Baseline, found: ScoredFolder) -> dict[str, Any]:
         theirs = [row for ref in baseline.parts for row in open_scored(ctx.path_of(ref)).rows]

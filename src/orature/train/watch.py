@@ -8,6 +8,7 @@ Example::
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,15 +30,13 @@ _REMEDIES = (
 )
 
 
-class Watcher:
-    """Shows loss, dev CER, audio seconds a second and the time left; silent without a progress bar."""
+class LiveLine:
+    """The live line of any training and its TensorBoard; silent without a progress bar."""
 
     def __init__(self, *, progress: Progress | None = None, logs: Path | None = None) -> None:
-        self._progress = progress
-        self._logs = logs
+        self._progress, self._logs = progress, logs
         self._board: SummaryWriter | None = None
         self._dev = ""
-        self._loss = 0.0
         self._seconds = 0.0
         self._began = time.monotonic()
 
@@ -57,6 +56,22 @@ class Watcher:
         """Seconds of training audio a second of wall time since the start, evaluations included."""
         return self._seconds / max(1e-9, time.monotonic() - self._began)
 
+    def _draw(self, row: Mapping[str, object]) -> None:
+        """The figures of a row of the log as curves; a row without its update is left out."""
+        update = row.get("update")
+        if self._board is None or not isinstance(update, int):
+            return
+        for name, value in row.items():
+            if name != "update" and isinstance(value, int | float):
+                self._board.add_scalar(name, float(value), update)
+        self._board.flush()
+
+
+class Watcher(LiveLine):
+    """Shows loss, dev CER, audio seconds a second and the time left."""
+
+    _loss = 0.0
+
     def step(self, progressed: Progressed, *, seconds: float) -> None:
         """After each update."""
         self._seconds += seconds
@@ -69,19 +84,11 @@ class Watcher:
     def evaluated(self, row: dict[str, object]) -> None:
         """After each evaluation on dev, with its row of the log."""
         self._dev = f" · dev CER {100 * _number(row['dev_cer']):.1f} %"
-        if self._board is not None:
-            for name, value in row.items():
-                if name != "update" and isinstance(value, int | float):
-                    self._board.add_scalar(name, _number(value), _whole(row["update"]))
-            self._board.flush()
+        self._draw(row)
 
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _whole(value: object) -> int:
-    return int(value) if isinstance(value, int) else 0
 
 
 def check_collapse(report: DevReport, progressed: Progressed, config: TrainConfig) -> None:

@@ -11,18 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orature.evaluate.html.calibration_curve import calibration_section
+from orature.evaluate.html.languages import RED, VERDICTS
 from orature.evaluate.html.listening import Audio, player
 from orature.evaluate.html.sweep import sweep_chart
 from orature.evaluate.html.text import direction, escape, percent, span, whole
 from orature.evaluate.rows import Row
 
-_RED = "k-del-ink"
-_VERDICTS = {
-    "better": "better",
-    "worse": "worse",
-    "not distinguishable": "may be chance",
-    "too few to say": "too few to say",
-}
 _EXAMPLES = 12
 _MOST_BYTES = 2_000_000
 _FACTS = (
@@ -59,7 +53,7 @@ def _told(arms: Mapping[str, Any]) -> list[str]:
 
 def _style(arms: Mapping[str, Any], place: int) -> str:
     harm = place == 0 and arms["verdict"]["helped"] is False and "did harm" in arms["verdict"]["sentences"][0]
-    return f' class="{_RED}"' if harm else ""
+    return f' class="{RED}"' if harm else ""
 
 
 def _table(arms: Mapping[str, Any]) -> str:
@@ -97,8 +91,8 @@ def _difference(found: Mapping[str, Any] | None, unit: str) -> str:
         return '<td class="num">–</td>'
     one = found[unit]
     reach = "" if one["low"] is None else f"{_points(one['low'])} to {_points(one['high'])}; "
-    style = f' class="num {_RED}"' if one["verdict"] == "worse" else ' class="num"'
-    return f"<td{style}>{_points(one['delta'])}<br><small>{reach}{_VERDICTS[one['verdict']]}</small></td>"
+    style = f' class="num {RED}"' if one["verdict"] == "worse" else ' class="num"'
+    return f"<td{style}>{_points(one['delta'])}<br><small>{reach}{VERDICTS[one['verdict']]}</small></td>"
 
 
 def _points(value: float) -> str:
@@ -147,7 +141,7 @@ def synthetic_section(score: Mapping[str, Any], audio: Audio | None = None) -> s
     warning = ""
     if found.get("fallback"):
         warning = (
-            f'<p class="{_RED}">The voice does not know the language; it reads with {escape(found["fallback"])}.</p>'
+            f'<p class="{RED}">The voice does not know the language; it reads with {escape(found["fallback"])}.</p>'
         )
     return (
         '<section id="synthetic"><h2>The synthetic speech</h2>'

@@ -15,8 +15,9 @@ from typing import Any
 from orature.evaluate.html.text import duration, escape, percent, span, whole
 from orature.evaluate.languages import worse_languages
 
-_RED = "k-del-ink"
-_VERDICTS = {
+RED = "k-del-ink"
+"""The style of what became worse."""
+VERDICTS = {
     "better": "better",
     "worse": "worse",
     "not distinguishable": "may be chance",
@@ -70,15 +71,15 @@ def _told(baseline: Mapping[str, Any]) -> str:
     if not worse:
         return f'<p class="note">No language is measurably worse than when {about}.</p>'
     named = ", ".join(
-        f'<strong class="{_RED}"><bdi>{escape(tag)}</bdi></strong> by {_points(one["delta"])} points'
+        f'<strong class="{RED}"><bdi>{escape(tag)}</bdi></strong> by {_points(one["delta"])} points'
         for tag, one in worse.items()
     )
-    return f'<p class="{_RED}">Worse than when {about}: {named}.</p>'
+    return f'<p class="{RED}">Worse than when {about}: {named}.</p>'
 
 
 def _row(tag: str, one: Mapping[str, Any], baselines: Sequence[Mapping[str, Any]], hours: bool) -> str:
     red = any(tag in worse_languages(baseline) for baseline in baselines)
-    name = f'<bdi class="{_RED}">{escape(tag)}</bdi>' if red else f"<bdi>{escape(tag)}</bdi>"
+    name = f'<bdi class="{RED}">{escape(tag)}</bdi>' if red else f"<bdi>{escape(tag)}</bdi>"
     cells = f'<th scope="row">{name}</th>'
     if hours:
         cells += f'<td class="num">{duration(one.get("train_hours", 0.0))}</td>'
@@ -101,8 +102,8 @@ def _against(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return '<td class="num">–</td><td class="num">not trained</td>'
     found = one["difference"]["cer"]
-    inner = f"{_points(found['delta'], signed=True)} <small>{_reach(found)}{_VERDICTS[found['verdict']]}</small>"
-    style = f' class="num {_RED}"' if found["verdict"] == "worse" else ' class="num"'
+    inner = f"{_points(found['delta'], signed=True)} <small>{_reach(found)}{VERDICTS[found['verdict']]}</small>"
+    style = f' class="num {RED}"' if found["verdict"] == "worse" else ' class="num"'
     return f'<td class="num">{percent(one["cer"]["value"])}</td><td{style}>{inner}</td>'
 
 

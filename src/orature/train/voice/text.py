@@ -24,6 +24,7 @@ from unicodedata import normalize
 
 from orature.core.errors import MissingExtra, ModelError
 from orature.engines.hf_folder import read_json
+from orature.engines.vits_text import with_blanks
 
 PAD, UNKNOWN = "<pad>", "<unk>"
 VOCABULARY, TOKENIZER = "vocab.json", "tokenizer_config.json"
@@ -96,11 +97,7 @@ class VoiceText:
         """Tokens, token 0 between, before and after them where `add_blank`; letters outside are left out."""
         letters = "".join(self._spelled(letter) or "" for letter in self.prepared(text)).strip()
         numbers = [self.tokens[letter] for letter in letters]
-        if not self.add_blank:
-            return numbers
-        spaced = [0] * (2 * len(numbers) + 1)
-        spaced[1::2] = numbers
-        return spaced
+        return with_blanks(numbers) if self.add_blank else numbers
 
     def _spelled(self, letter: str) -> str | None:
         """The letter, or its parts (a letter and its marks) where the vocabulary has these instead; None: neither."""
