@@ -56,6 +56,32 @@ def test_it_is_a_voice_with_over_a_hundred_languages_and_many_speakers(voice: Es
     assert voice.speakers("fr-CA") == speakers
 
 
+def test_each_speaker_also_has_the_accents_of_the_language(voice: EspeakSpeech) -> None:
+    plain, english = voice.speakers("sw"), voice.speakers("en")
+    accents = {name.partition("@")[2] for name in english}
+    assert accents >= {"", "en-us", "en-029", "en-gb-scotland"} and not accents & {"en-shaw", "en-gb"}
+    assert english == [f"{name}@{accent}".strip("@") for accent in dict.fromkeys(a.partition("@")[2] for a in english)
+                       for name in plain]  # fmt: skip
+    assert voice.speakers("en-US") == plain and voice.speakers("yo") == plain and voice.speakers("cmn") == plain
+    spoken = {}
+    for name in ("f2", "f2@en-us", "f2@en-gb-scotland", "m3@en-us"):
+        request = SpeechRequest("three brothers heard the water", language="en", speaker=name)
+        outcome = voice.speak([request])[0]
+        assert isinstance(outcome, np.ndarray), outcome
+        assert np.array_equal(outcome, voice.speak([request])[0])
+        spoken[name] = outcome.tobytes()
+    assert len(set(spoken.values())) == 4
+    american = voice.speak([SpeechRequest("three brothers heard the water", language="en-US", speaker="f2")])[0]
+    assert isinstance(american, np.ndarray) and american.tobytes() == spoken["f2@en-us"]
+    refused = voice.speak([SpeechRequest("three", language="en", speaker="f2@en-xx")])[0]
+    assert isinstance(refused, Refusal) and refused.reason == "unknown-speaker"
+
+
+def test_with_one_voice_for_everything_there_are_no_accents() -> None:
+    with EspeakSpeech(forced="en-us") as forced:
+        assert not [name for name in forced.speakers("en") if "@" in name]
+
+
 def test_the_table_of_neighbours_holds_what_it_promises(voice: EspeakSpeech) -> None:
     table = json.loads((FOLDER / "espeak_fallback.json").read_text("utf-8"))
     assert len(table["languages"]) >= 60

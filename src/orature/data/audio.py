@@ -296,7 +296,12 @@ def _by_ffmpeg(data: bytes | Path, name: str, kind: str, segment: Segment, limit
 
 
 def to_int16(samples: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
-    """16-bit samples as they are stored and digested: rounded, clipped, no dither (so the same each time)."""
+    """16-bit samples as they are stored and digested: rounded, clipped, no dither (so the same each time).
+
+    Samples that have 16 bits already come back as they are.
+    """
+    if samples.dtype == np.int16:
+        return samples
     whole: npt.NDArray[np.int16] = np.clip(np.rint(np.asarray(samples, np.float32) * 32768.0), -32768, 32767).astype(
         np.int16
     )

@@ -29,6 +29,8 @@ from orature.engines.language_codes import codes_of
 from orature.text.language import script_of_character
 
 _TABLE = Path(__file__).with_name("espeak_fallback.json")
+_SCRIPT = 4
+"""Letters of a subtag that names a script (RFC 5646, section 2.2.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Readings:
         dumb = set(silent)
         self._tags: dict[str, str] = {}
         known = [row for row in rows if row["id"] not in dumb]
+        self._rows = known
         for row in known:
             self._tags.setdefault(str(row["id"]).lower(), str(row["id"]))
         for row in known:
@@ -113,6 +116,23 @@ class Readings:
         if language not in self._found:
             self._found[language] = self._look_up(language)
         return self._found[language]
+
+    def varieties(self, language: str) -> dict[str, str]:
+        """Other voices of a language by their tags: those of its regions, in its own script ("en": en-us, en-029 ...).
+
+        {} for a tag that names a region itself, for a language that a neighbour reads, and where one voice reads all.
+        """
+        reading = self.of(language)
+        if self._forced or reading.because or "-" in language:
+            return {}
+        found: dict[str, str] = {}
+        for row in self._rows:
+            parts = str(row["language"]).lower().split("-")
+            place = str(row["id"]).split("/")[-1].lower().split("-")
+            scripts = [part for part in {*parts[1:], *place[1:]} if len(part) == _SCRIPT and part.isalpha()]
+            if parts[0] == reading.tag.lower().split("-")[0] and not scripts and row["id"] != reading.voice:
+                found.setdefault(str(row["language"]), str(row["id"]))
+        return found
 
     def _look_up(self, language: str) -> Reading:
         if forced := getattr(self, "_forced", None):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class EspeakPipe(PipeVoice):
         )
         self._lists: dict[str, Any] | None = None
 
-    @property
+    @cached_property
     def card(self) -> Card:
         """Languages are the tags of the voices; the licence is that of the program, not of its audio."""
         tags = {tag for row in self.rows() if row["id"] not in SILENT for tag in row["tags"]}

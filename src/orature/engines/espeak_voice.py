@@ -1,7 +1,8 @@
 """`espeak`: espeak-ng as a voice; over a hundred languages and, by the nearest voice, many more.
 
 `espeak:TAG` reads everything with the voice of one language. Speakers are the variants that sound like different
-people (`espeak_speakers.json` says which are left out and why); "" is the plain voice. The samples do not depend on the
+people (`espeak_speakers.json` says which are left out and why), "" is the plain voice; where espeak-ng knows several
+varieties of a language, each variant also speaks with their accents (`f2@en-us`). The samples do not depend on the
 seed: espeak-ng draws nothing that we do not fix.
 
 Example::
@@ -32,6 +33,7 @@ from orature.engines.voice import SpeechRequest
 
 ABOUT = "espeak-ng: over 100 languages, and neighbours of many more; GPL, in a process of its own"
 _SPEAKERS = Path(__file__).with_name("espeak_speakers.json")
+_ACCENT = "@"
 _SAID = "ORATURE_ESPEAK_SAID"
 """Languages whose neighbour was named already; in the environment, so that child processes do not say it again."""
 
@@ -49,6 +51,7 @@ class EspeakSpeech(EspeakPipe):
             self.close()
             raise
         self._names = [name for name in self.variants() if name not in excluded_speakers()]
+        self._speakers: dict[str, dict[str, str]] = {}
 
     def reading(self, language: str) -> Reading:
         """Which voice reads a language, and why; ConfigError names the nearest where none does."""
@@ -59,9 +62,18 @@ class EspeakSpeech(EspeakPipe):
         return found
 
     def speakers(self, language: str) -> list[str]:
-        """Names of the variants, the same for all languages; ConfigError for a language that nothing reads."""
-        self.reading(language)
-        return list(self._names)
+        """Names of the variants, in each accent that espeak-ng knows; ConfigError for a language that nothing reads."""
+        return list(self._accents(language))
+
+    def _accents(self, language: str) -> dict[str, str]:
+        """The identifier of the voice that each speaker of a language speaks with."""
+        own = self.reading(language).voice
+        if language not in self._speakers:
+            found = dict.fromkeys(self._names, own)
+            for tag, voice in self._readings.varieties(language).items():
+                found |= {f"{name}{_ACCENT}{tag}": voice for name in self._names}
+            self._speakers[language] = found
+        return self._speakers[language]
 
     def phonemes(self, texts: Sequence[str], language: str) -> list[str]:
         """IPA of each text, as the voice for `language` reads it; "" for one that its neighbour would misread."""
@@ -77,8 +89,9 @@ class EspeakSpeech(EspeakPipe):
     def message(self, request: SpeechRequest) -> dict[str, Any]:
         """The request in espeak's identifiers and, for a neighbour, in its spelling."""
         reading = self.reading(request.language)
-        text = reading.shown(request.text)
-        return super().message(replace(request, text=text, language=reading.voice))
+        variant, _, accent = request.speaker.partition(_ACCENT)
+        voice = self._accents(request.language)[request.speaker] if accent else reading.voice
+        return super().message(replace(request, text=reading.shown(request.text), language=voice, speaker=variant))
 
     def refusal(self, request: SpeechRequest) -> Refusal | None:
         """What any voice refuses, and a text that a neighbour would misread (`unreadable`)."""

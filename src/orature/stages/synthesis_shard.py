@@ -14,6 +14,7 @@ import atexit
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,13 +25,14 @@ from orature.core.files import write_json_lines
 from orature.core.types import RATE_HZ, AudioSpan, Origin, Refusal, Reject, Split, Utterance
 from orature.data.acoustics import Profile
 from orature.data.acoustics_match import match
-from orature.data.audio import Limits, audio_digest, decode, encode, load, quality, resampled, save_flac
+from orature.data.audio import Limits, audio_digest, decode, encode, load, quality, resampled, save_flac, to_int16
 from orature.data.corpus import reject_json
 from orature.data.rows import fold
 from orature.data.shar import SharWriter
 from orature.data.speech_checks import DurationBounds, fault_of
 from orature.data.tarspan import tar_span
 from orature.engines.voice import Speech, SpeechRequest, Voice
+from orature.engines.voice_pipe import PipeVoice
 from orature.engines.voices import open_voice
 from orature.stages.inputs import VoiceRef
 from orature.stages.synthesis_plan import Manner, Prompt, Row, checked_speakers, generator, read_prompts
@@ -68,8 +70,7 @@ class ShardWork:
         speakers = [] if prompts else checked_speakers(self.speakers, voice.speakers(self.language))
         asked = [self.manner.request(row, self.language, voice.traits, speakers, prompts) for row in rows]
         made: dict[int, tuple[Utterance, bytes, dict[str, Any]] | Reject] = {}
-        for places in _groups(asked, voice):
-            outcomes = voice.speak([_with_prompt_file(*asked[place]) for place in places])
+        for places, outcomes in _spoken(asked, voice):
             for place, outcome in zip(places, outcomes, strict=True):
                 made[place] = self._finished(rows[place], *asked[place], outcome, voice)
         return _written([made[place] for place in range(len(rows))], self.audio_format, folder)
@@ -88,12 +89,17 @@ class ShardWork:
         if self.profile is not None:
             rng = generator(self.manner.seed, row.sentence_id, "acoustics", row.reading)
             samples, realism = match(samples, self.profile, rng)
-        sound = encode(samples, self.audio_format)
-        heard = samples if self.audio_format == "flac" else decode(sound, row.id, limits=_ANY)
+        if self.audio_format == "flac":
+            heard, stored = samples, to_int16(samples)
+            sound = encode(stored, "flac")
+        else:
+            sound = encode(samples, self.audio_format)
+            heard = decode(sound, row.id, limits=_ANY)
+            stored = to_int16(heard)
         who = prompt.speaker if prompt is not None else request.speaker
         utterance = Utterance(
             id=row.id,
-            audio=AudioSpan("", 0.0, len(heard) / RATE_HZ, audio_digest(heard)),
+            audio=AudioSpan("", 0.0, len(heard) / RATE_HZ, audio_digest(stored)),
             text=fold(row.text),
             language=self.language,
             speaker=f"{self.voice.engine}:{who or 'default'}",
@@ -133,6 +139,26 @@ def _reading(voice: Voice, language: str) -> dict[str, str]:
 
 def _reject(row: Row, reason: str, detail: str) -> Reject:
     return Reject(row.id, reason, f"{detail}: “{row.spoken}”", row.source)
+
+
+def _spoken(
+    asked: Sequence[tuple[SpeechRequest, Prompt | None]], voice: Voice
+) -> Iterator[tuple[list[int], list[Speech | Refusal]]]:
+    """The groups with their outcomes; a voice with processes of its own reads the next group in the meantime."""
+
+    def speak(places: Sequence[int]) -> list[Speech | Refusal]:
+        return voice.speak([_with_prompt_file(*asked[place]) for place in places])
+
+    groups = list(_groups(asked, voice))
+    if not isinstance(voice, PipeVoice):
+        yield from ((places, speak(places)) for places in groups)
+        return
+    with ThreadPoolExecutor(1) as aside:
+        ahead = [aside.submit(speak, places) for places in groups[:1]]
+        for number, places in enumerate(groups):
+            outcomes = ahead.pop().result()
+            ahead += [aside.submit(speak, after) for after in groups[number + 1 : number + 2]]
+            yield places, outcomes
 
 
 def _groups(asked: Sequence[tuple[SpeechRequest, Prompt | None]], voice: Voice) -> Iterator[list[int]]:

@@ -55,7 +55,7 @@ class Synthesise(Stage):
     """
 
     name: ClassVar[str] = "synthesise"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     text: Ref
     voice: VoiceRef
