@@ -1,6 +1,6 @@
 """Writes a small XTTS folder of random weights; run by the Python of an environment with coqui-tts.
 
-ORATURE_XTTS_PYTHON tests/xtts_tiny.py FOLDER [pickled]
+ORATURE_XTTS_PYTHON tests/xtts_tiny.py FOLDER [pickled] [codec]
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz',.!?"
 SPECIALS = ["[STOP]", "[UNK]", "[SPACE]", "[en]", "[es]", "[sw]", "[START]"]
 
 
-def main(folder: Path, *, pickled: bool) -> None:
-    """`pickled`: model.pth and speakers_xtts.pth as they are published, else safetensors."""
+def main(folder: Path, *, pickled: bool, codec: bool) -> None:
+    """`pickled`: model.pth and speakers_xtts.pth as they are published, else safetensors; `codec`: dvae.pth as well."""
     folder.mkdir(parents=True, exist_ok=True)
     tokens = [*SPECIALS, *LETTERS]
     models, tokenizers = import_module("tokenizers.models"), import_module("tokenizers")
@@ -47,6 +47,8 @@ def main(folder: Path, *, pickled: bool) -> None:
     (folder / "config.json").write_text(json.dumps(config.to_dict()))
     model.tokenizer = import_module("TTS.tts.layers.xtts.tokenizer").VoiceBpeTokenizer(vocab_file=folder / "vocab.json")
     model.init_models()
+    if codec:
+        save_codec(folder, len(model.mel_stats))
     with torch.no_grad():
         model.gpt.mel_head.bias[39] = 0.0  # it ends after some forty codes
     weights: dict[str, Any] = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
@@ -58,5 +60,26 @@ def main(folder: Path, *, pickled: bool) -> None:
         import_module("safetensors.torch").save_file(weights, folder / "model.safetensors")
 
 
+def save_codec(folder: Path, channels: int) -> None:
+    """dvae.pth and mel_stats.pth as they are published, with 38 codes that truly depend on the sound."""
+    torch.manual_seed(1)
+    codec = import_module("TTS.tts.layers.xtts.dvae").DiscreteVAE(
+        channels=channels,
+        normalization=None,
+        positional_dims=1,
+        num_tokens=38,
+        codebook_dim=16,
+        hidden_dim=16,
+        num_resnet_blocks=3,
+        kernel_size=3,
+        num_layers=2,
+        use_transposed_convs=False,
+    )
+    with torch.no_grad():  # codes as far apart as what the encoder makes of sound
+        codec.codebook.embed.mul_(0.3)
+    torch.save(codec.state_dict(), folder / "dvae.pth")
+    torch.save(torch.full((channels,), 5.0), folder / "mel_stats.pth")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), pickled="pickled" in sys.argv[2:])
+    main(Path(sys.argv[1]), pickled="pickled" in sys.argv[2:], codec="codec" in sys.argv[2:])

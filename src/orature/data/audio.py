@@ -308,9 +308,9 @@ def to_int16(samples: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
     return whole
 
 
-def save_flac(path: str | Path, samples: npt.NDArray[Any]) -> None:
-    """Writes float samples, shape (samples,), as 16 kHz mono 16-bit FLAC."""
-    soundfile.write(str(path), to_int16(samples), RATE_HZ, format="FLAC", subtype="PCM_16")
+def save_flac(path: str | Path, samples: npt.NDArray[Any], *, rate_hz: int = RATE_HZ) -> None:
+    """Writes float samples, shape (samples,), as mono 16-bit FLAC, at 16 kHz unless an engine wants another rate."""
+    soundfile.write(str(path), to_int16(samples), rate_hz, format="FLAC", subtype="PCM_16")
 
 
 def encode(samples: npt.NDArray[Any], kind: str) -> bytes:

@@ -55,11 +55,14 @@ def _before_after(facts: Mapping[str, Any]) -> str:
         ("mel error of recordings made again (L1 of natural logarithms)", "dev_mel", "{:.3f}"),
         ("divergence of what is heard from what the text foretells (nats a frame)", "dev_divergence", "{:.2f}"),
         ("loss of durations", "dev_duration", "{:.3f}"),
+        ("loss of an audio code (nats)", "dev_audio", "{:.3f}"),
+        ("loss of a text token (nats)", "dev_text", "{:.3f}"),
     ]
     cells = "".join(
         f'<tr><td>{name}</td><td class="num">{shape.format(start[key])}</td>'
         f'<td class="num">{shape.format(end[key])}</td></tr>'
         for name, key, shape in rows
+        if key in end
     )
     if "dev_judge_cer" in end:
         cells += (
@@ -102,6 +105,14 @@ def _curves(train_log: Sequence[Mapping[str, Any]]) -> str:
             ],
         ),
         line_chart(
+            "Loss of an audio code",
+            [thinned("training", "a", points("audio")), Line("dev", "b", points("dev_audio"), dots=True)],
+        ),
+        line_chart(
+            "Loss of a text token",
+            [thinned("training", "a", points("text")), Line("dev", "b", points("dev_text"), dots=True)],
+        ),
+        line_chart(
             "CER of the judge on dev read aloud",
             [Line("CER", "b", points("dev_judge_cer"), dots=True)],
             percent_axis=True,
@@ -115,6 +126,18 @@ def _curves(train_log: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def _grown(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What a model for other languages was given for a new one; nothing for a voice that has letters of its own."""
+    if "trained_parameters" not in facts:
+        return {}
+    limits = ", ".join(f"{language}: {limit}" for language, limit in facts["character_limits"].items())
+    return {
+        "Trained": f"{facts['trained_parameters'] / 1e6:.1f} M: the transformer; codec, prompts and vocoder are frozen",
+        "New text tokens": f"{len(facts['new_tokens'])} of {facts['text_tokens']}",
+        "Most characters": limits or "as the start",
+    }
+
+
 def _facts(facts: Mapping[str, Any]) -> str:
     config = facts["config"]
     start = facts["start"]
@@ -124,6 +147,7 @@ def _facts(facts: Mapping[str, Any]) -> str:
         "Checkpoint": f"update {facts['chosen']} of {facts['updates']}",
         "Start": "from nothing" if start is None else f"{start['name']} (digest {start['digest'][:16]})",
         "Parameters": f"{facts['parameters'] / 1e6:.1f} M",
+        **_grown(facts),
         "Sample rate": f"{facts['rate_hz']} Hz",
         "Speakers": ", ".join(name or "unnamed" for name in facts["speakers"]),
         "Left out": ", ".join(f"{count} {why}" for why, count in facts["rejected"].items()) or "nothing",

@@ -74,9 +74,9 @@ def voice_stage(
     start = None if options.start is None else voice_start(options.start)
     if start is not None and read_config(Path(start.path)).get("model_type") != "vits":
         raise ConfigError(
-            "what --start names is no VITS voice",
+            "what --start names is no VITS voice and no XTTS",
             where=str(options.start),
-            next_step="name a folder of MMS-TTS or of `orature train-voice`, or leave it out to begin from nothing",
+            next_step="name a folder of MMS-TTS, XTTS-v2 or `orature train-voice`, or leave it out to begin anew",
         )
     judge = None if options.judge is None else model_ref(options.judge)
     label = config.size if start is None else "tuned"

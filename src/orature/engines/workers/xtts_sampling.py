@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import torch
@@ -40,15 +41,19 @@ def base_language(language: str) -> str:
     return language.replace("_", "-").split("-")[0].lower()
 
 
-def prepared(text: str, language: str, clean: Callable[[str, str], str]) -> str:
+def prepared(
+    text: str, language: str, clean: Callable[[str, str], str], limits: Mapping[str, int] | None = LIMITS
+) -> str:
     """`text` as the tokenizer is given it: lower case, and cleaned by `clean(text, language)` where that knows it.
 
-    For other languages lower case and plain spaces alone. Square brackets, which name control tokens, become spaces.
+    For other languages lower case, NFC and plain spaces alone: this is the cleaner of every language that was added to
+    the model (coqui's own knows 17). Square brackets, which name control tokens, become spaces. `limits` are characters
+    by language, None where length is no matter.
     Refused: `too-long` over the limit of the language, `unreadable-characters` for digits of an unknown language.
     """
     language = base_language(language)
     text = _SPACES.sub(" ", text.replace("[", " ").replace("]", " ")).strip()
-    limit = LIMITS.get(language, OTHER_LIMIT)
+    limit = len(text) if limits is None else limits.get(language, OTHER_LIMIT)
     if len(text) > limit:
         raise Refused(
             "too-long", f"{len(text)} characters; XTTS reads at most {limit} of {language} without cutting off"
@@ -61,7 +66,7 @@ def prepared(text: str, language: str, clean: Callable[[str, str], str]) -> str:
     digits = sorted({one for one in text if one.isdigit()})
     if digits:
         raise Refused("unreadable-characters", f"numbers are not written out: {', '.join(digits[:10])}")
-    return text.lower().replace('"', "")
+    return normalize("NFC", text.lower().replace('"', ""))
 
 
 def placed(texts: list[list[int]], start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:

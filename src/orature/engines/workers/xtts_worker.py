@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
+    from orature.engines.workers.xtts_codec import convert_codec
     from orature.engines.workers.xtts_sampling import (
         LIMITS,
         Chooser,
@@ -42,11 +43,14 @@ if TYPE_CHECKING:
     )
 else:
     sys.path.insert(0, str(Path(__file__).parent))
+    from xtts_codec import convert_codec
     from xtts_sampling import LIMITS, Chooser, Refused, base_language, int16, prepared, sample_codes
 
-VERSION = 1
+VERSION = 2
 LICENCE = "CPML 1.0 (Coqui Public Model License): non-commercial use only"
 WEIGHTS, CONFIG, VOCABULARY, SPEAKERS = "model.safetensors", "config.json", "vocab.json", "speakers.safetensors"
+NOTES = "orature.json"
+"""Written by training: `character_limits` of the languages that it added."""
 MOST_SECONDS = 60.0
 _KEPT_PROMPTS = 512
 _SHORTEST_PROMPT_S = 0.5
@@ -64,6 +68,7 @@ class Engine:
         self._tags = sorted(_tags(folder / VOCABULARY))
         self._studio = _studio(folder / SPEAKERS)
         self._prompts: OrderedDict[str, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
+        self._limits = {**LIMITS, **_own_limits(folder / NOTES)}
         files = [folder / name for name in (CONFIG, VOCABULARY, WEIGHTS, SPEAKERS) if (folder / name).is_file()]
         self.hello = {
             "engine": "xtts",
@@ -78,7 +83,7 @@ class Engine:
                 "prompts": True,
                 "random": self._temperature > 0,
                 "batch": batch,
-                "most_characters": max(LIMITS.values()),
+                "most_characters": max(self._limits.values()),
                 "most_seconds": MOST_SECONDS,
             },
         }
@@ -115,7 +120,7 @@ class Engine:
     def _tokens(self, request: dict[str, Any]) -> list[int]:
         tag = self._tag(str(request.get("language", "und")))
         tokenizer = self._model.tokenizer
-        text = prepared(str(request["text"]), tag, tokenizer.preprocess_text)
+        text = prepared(str(request["text"]), tag, tokenizer.preprocess_text, self._limits)
         ids = tokenizer.tokenizer.encode(f"[{tag}]{text}".replace(" ", "[SPACE]")).ids
         if tokenizer.tokenizer.token_to_id("[UNK]") in ids:
             known = {token for token in tokenizer.tokenizer.get_vocab() if len(token) == 1}
@@ -212,6 +217,14 @@ def _tags(path: Path) -> set[str]:
     return {match[1] for name in names if (match := _TAG.fullmatch(name))}
 
 
+def _own_limits(path: Path) -> dict[str, int]:
+    """Characters by language that training found, {} for folders that were not trained here."""
+    if not path.is_file():
+        return {}
+    limits = json.loads(path.read_text(encoding="utf-8")).get("character_limits", {})
+    return {str(language): int(limit) for language, limit in limits.items()}
+
+
 def _studio(path: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Speakers that come with the model: latents and embedding of each by name."""
     if not path.is_file():
@@ -247,7 +260,8 @@ def _load(folder: Path) -> tuple[Any, Any]:
 
 
 def convert(folder: Path) -> None:
-    """Writes model.safetensors (and speakers.safetensors) beside the published .pth files, by restricted reading."""
+    """Writes model.safetensors, speakers.safetensors and (where the codec is there) dvae.safetensors beside the .pth
+    files that are published, by restricted reading."""
     xtts, io = import_module("TTS.tts.models.xtts"), import_module("trainer.io")
     save_file = import_module("safetensors.torch").save_file
     with xtts._legacy_safe_globals():
@@ -272,6 +286,7 @@ def convert(folder: Path) -> None:
             flat[f"{name}/embedding"] = voice["speaker_embedding"].contiguous().clone()
         save_file(flat, folder / SPEAKERS)
     part.rename(folder / WEIGHTS)
+    convert_codec(folder)
 
 
 def begin(arguments: list[str]) -> Engine:

@@ -30,8 +30,8 @@ def samples_section(spoken: Sequence[Spoken]) -> str:
     cards = "".join(_card(one) for one in spoken)
     return (
         '<section id="samples"><h2>Listen</h2><p class="lead">Sentences of dev, which the voice was not trained on: '
-        "the recording, the recording made again from its own latents (what the decoder can do), and the text alone "
-        f'read aloud at several checkpoints.</p><div class="worst">{cards}</div></section>'
+        "the recording, the recording made again from its own latents (what the decoder can do; not for every kind of "
+        f'voice), and the text alone read aloud.</p><div class="worst">{cards}</div></section>'
     )
 
 
