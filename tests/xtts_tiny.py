@@ -63,7 +63,8 @@ def main(folder: Path, *, pickled: bool, codec: bool) -> None:
 def save_codec(folder: Path, channels: int) -> None:
     """dvae.pth and mel_stats.pth as they are published, with 38 codes that truly depend on the sound."""
     torch.manual_seed(1)
-    codec = import_module("TTS.tts.layers.xtts.dvae").DiscreteVAE(
+    dvae = import_module("TTS.tts.layers.xtts.dvae")
+    codec = dvae.DiscreteVAE(
         channels=channels,
         normalization=None,
         positional_dims=1,
@@ -75,10 +76,13 @@ def save_codec(folder: Path, channels: int) -> None:
         num_layers=2,
         use_transposed_convs=False,
     )
-    with torch.no_grad():  # codes as far apart as what the encoder makes of sound
-        codec.codebook.embed.mul_(0.3)
+    scale = torch.full((channels,), 5.0)
+    times = torch.arange(39 * 1024) / 22050
+    rising = 0.3 * torch.sin(2 * torch.pi * (100 + 300 * times) * times)[None]
+    with torch.no_grad():  # the codes are what the encoder makes of a rising tone
+        codec.codebook.embed.copy_(codec.encoder(dvae.dvae_wav_to_mel(rising, mel_norms=scale))[0, :, :38])
     torch.save(codec.state_dict(), folder / "dvae.pth")
-    torch.save(torch.full((channels,), 5.0), folder / "mel_stats.pth")
+    torch.save(scale, folder / "mel_stats.pth")
 
 
 if __name__ == "__main__":

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from torch import nn
+from xtts_double import STOP_AUDIO, make_gpt
 
 from orature.core.errors import MissingExtra, ModelError
 from orature.core.types import Refusal
@@ -21,46 +19,10 @@ from orature.engines.voice import SpeechRequest
 from orature.engines.voices import open_voice, voice_files
 from orature.engines.workers import xtts_sampling as sampling
 
-STOP_AUDIO, START_AUDIO = 19, 18
-
-
-class _Positions(nn.Module):
-    def __init__(self, length: int, width: int) -> None:
-        super().__init__()
-        self.emb = nn.Embedding(length, width)
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self.emb.weight[: tokens.shape[1]]
-
-
-def _no_positions(places: torch.Tensor, width: int) -> torch.Tensor:
-    return torch.zeros((places.shape[0], places.shape[1], width))
-
 
 @pytest.fixture(scope="module")
 def gpt() -> Any:
-    """A transformer of the geometry of coqui's XTTS: GPT-2 without positions of its own, with two tables of them."""
-    from transformers import GPT2Config, GPT2Model
-
-    torch.manual_seed(3)
-    width = 32
-    body = GPT2Model(
-        GPT2Config(vocab_size=8, n_positions=200, n_embd=width, n_layer=2, n_head=2, initializer_range=0.4)
-    ).eval()
-    del body.wpe
-    body.wpe = functools.partial(_no_positions, width=width)
-    parts = nn.ModuleDict(
-        {
-            "text_embedding": nn.Embedding(12, width),
-            "text_pos_embedding": _Positions(30, width),
-            "mel_embedding": nn.Embedding(20, width),
-            "mel_pos_embedding": _Positions(60, width),
-            "final_norm": nn.LayerNorm(width),
-            "mel_head": nn.Linear(width, 20),
-        }
-    ).eval()
-    numbers = {"start_text_token": 10, "stop_text_token": 0, "start_audio_token": START_AUDIO}
-    return SimpleNamespace(gpt=body, stop_audio_token=STOP_AUDIO, **numbers, **dict(parts.items()))
+    return make_gpt()
 
 
 TEXTS = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [4], [7, 7, 2], [2, 5, 3, 9, 1]]

@@ -54,8 +54,8 @@ class XttsMaterial:
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """What the worker is given: the recordings of train and dev by id, why other rows of train and candidates of dev are
-    left out, and where dev comes from."""
+    """What the worker is given: recordings of train and dev by id, why other rows of both are left out, and where dev
+    comes from."""
 
     train: dict[str, Path]
     dev: dict[str, Path]
@@ -101,14 +101,13 @@ def gather_xtts(
 
 def tag_for(language: str, known: Collection[str]) -> str:
     """The tag of a language (BCP-47) in a vocabulary: one that it has, in any spelling, else the bare language."""
-    codes = codes_of(language)
-    for code in codes:
+    for code in codes_of(language):
         if code in known:
             return code
         for tag in sorted(known):
             if tag.split("-")[0] == code:
                 return tag
-    return codes[1]
+    return language.replace("_", "-").lower().split("-")[0]
 
 
 def hand_over(material: XttsMaterial, folder: Path, config: XttsTuning, progress: Progress | None = None) -> Handed:
