@@ -41,9 +41,9 @@ def test_it_learns_and_dev_chooses(tmp_path: Path) -> None:
     log = outcome["log"]
     assert outcome["updates"] == run.total == 24 and [row["update"] for row in log] == list(range(0, 25, 4))
     assert log[-1]["audio"] < 0.7 * log[1]["audio"]
-    best = min(log, key=lambda row: row["dev_figure"])
+    best = min(log, key=lambda row: row["dev_audio"])
     assert outcome["chosen"] == best["update"] > 0
-    assert run.assess()["dev_figure"] == pytest.approx(best["dev_figure"], abs=1e-5)
+    assert run.assess()["dev_audio"] == pytest.approx(best["dev_audio"], abs=1e-5)
     after = weights(run)
     for name in before:
         assert torch.equal(before[name], after[name]) == name.startswith("conditioning_encoder."), name
@@ -108,7 +108,7 @@ def test_the_size_of_a_batch_changes_an_update_by_rounding_alone(tmp_path: Path)
 
 def test_patience_ends_a_run_that_gets_no_better(tmp_path: Path) -> None:
     outcome = run_in(tmp_path, tuning=replace(TUNING, lr=0.5, patience=2, epochs=20)).fit()
-    assert outcome["updates"] < 60 and outcome["chosen"] == min(outcome["log"], key=lambda r: r["dev_figure"])["update"]
+    assert outcome["updates"] < 60 and outcome["chosen"] == min(outcome["log"], key=lambda r: r["dev_audio"])["update"]
 
 
 def test_a_gradient_that_is_no_number_is_left_out_and_told(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def _finish(
     home.publish(voice, to)
     notes = home.info(voice.key).notes
     if stage.name == "tune_xtts":
-        text, engine = f"dev loss {notes['dev_loss']:.3f}", "xtts"
+        text, engine = f"dev loss {notes['dev_loss']:.3f} nats a code", "xtts"
     else:
         text, engine = f"dev mel error {notes['dev_mel']:.3f}", "vits"
     text = f"voice:  {to} ({text}, update {notes['chosen']})"

@@ -127,7 +127,7 @@ class TuneXtts(Stage):
         facts["dev_rejected"] = dict(sorted(dev_rejects.items()))
         spoken = self._spoken(ctx, material, handed, outcome, known)
         self._write(ctx, facts, outcome, spoken, rejects)
-        ctx.note(dev_loss=facts["dev"]["dev_figure"], updates=outcome["updates"], chosen=outcome["chosen"])
+        ctx.note(dev_loss=facts["dev"]["dev_audio"], updates=outcome["updates"], chosen=outcome["chosen"])
 
     def _outcome(self, ctx: StageContext, command: list[str], start: Path, handed: Handed) -> dict[str, Any]:
         """What the worker ended with; it is not asked again once it is done."""
@@ -303,7 +303,7 @@ def _rejected(path: Path, split: str) -> list[Reject]:
 
 
 def _dev(row: Mapping[str, Any]) -> dict[str, float]:
-    return {name: row[name] for name in ("dev_audio", "dev_text", "dev_figure")}
+    return {name: row[name] for name in ("dev_audio", "dev_text")}
 
 
 def _heard(voice: Voice, requests: list[SpeechRequest]) -> list[audio.Samples]:

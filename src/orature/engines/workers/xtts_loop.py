@@ -173,17 +173,15 @@ class Run:
 
     @torch.no_grad()
     def assess(self) -> dict[str, float]:
-        """Losses on dev a token, one row at a time, each with the same prompt every time: `dev_figure` chooses."""
+        """Losses on dev a token, one row at a time, each with the same prompt every time.
+
+        `dev_audio`, that of what is heard, chooses; text, which is given when the voice speaks, is only told.
+        """
         self.gpt.eval()
         sums = dict.fromkeys(("text", "text_of", "audio", "audio_of"), 0.0)
         for place in range(len(self.dev)):
             _add(sums, self._losses(self.dev, [place], [dev_prompt(self.dev, place, self.tuning)]))
-        weight = self.tuning.text_weight
-        figures = {
-            "dev_audio": sums["audio"] / sums["audio_of"],
-            "dev_text": sums["text"] / sums["text_of"],
-            "dev_figure": (sums["audio"] + weight * sums["text"]) / (sums["audio_of"] + weight * sums["text_of"]),
-        }
+        figures = {"dev_audio": sums["audio"] / sums["audio_of"], "dev_text": sums["text"] / sums["text_of"]}
         return {name: value if math.isfinite(value) else _WORST for name, value in figures.items()}
 
     def _evaluate(self) -> None:
@@ -200,10 +198,10 @@ class Run:
         progress["log"].append(row)
         progress["sums"] = {}
         before = progress["best"]
-        if before is None or figures["dev_figure"] < before["figure"]:
+        if before is None or figures["dev_audio"] < before["figure"]:
             with beside(self._best_path(progress["update"])) as part:
                 save_file(self._weights(), part)
-            progress["best"] = {"update": progress["update"], "figure": figures["dev_figure"]}
+            progress["best"] = {"update": progress["update"], "figure": figures["dev_audio"]}
             progress["without_gain"] = 0
         else:
             progress["without_gain"] += 1
