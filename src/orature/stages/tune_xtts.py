@@ -193,7 +193,7 @@ class TuneXtts(Stage):
             "text_tokens": outcome["text_tokens"],
             "new_tokens": outcome["new_tokens"],
             "character_limits": outcome["character_limits"],
-            "rate_hz": 24_000,
+            "rate_hz": outcome["rate_hz"],
             "config": self.config.model_dump(mode="json"),
             "updates": outcome["updates"],
             "chosen": outcome["chosen"],

@@ -286,6 +286,7 @@ def _facts(model: Any, found: Extended, rows: dict[str, list[Row]]) -> dict[str,
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "trained": sum(table[name].numel() for name in trained_names(model.gpt)),
+        "rate_hz": int(model.args.output_sample_rate),
         "text_tokens": len(model.gpt.text_embedding.weight),
         "new_tokens": [token.text for token in found.new],
         "train_rows": len(rows["train"]),
