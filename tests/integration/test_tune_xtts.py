@@ -65,8 +65,8 @@ def main(job):
     log = [{{"update": 0, **dev}}, {{"update": 2, "audio": 2.5, **dev, "dev_audio": 2.0}}]
     return {{
         "updates": 2, "chosen": 2, "audio_h": 0.1, "log": log, "parameters": 1000, "trained": 400,
-        "rate_hz": 24_000, "text_tokens": 40, "new_tokens": ["[lug]", "ŋ"], "train_rows": len(train), "dev_rows": 1, "train_s": 9.0,
-        "character_limits": {{"lug": 210}}, "speakers": ["high", "low"],
+        "rate_hz": 24_000, "text_tokens": 40, "new_tokens": ["[lug]", "ŋ"], "train_rows": len(train),
+        "dev_rows": 1, "train_s": 9.0, "character_limits": {{"lug": 210}}, "speakers": ["high", "low"],
     }}
 
 sys.exit(run(main, sys.argv[1:]))

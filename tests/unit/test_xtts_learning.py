@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -69,16 +70,27 @@ def test_a_padded_row_has_the_loss_and_the_gradient_of_the_row_alone(gpt: Any) -
     assert torch.allclose(alone[2], together[2], rtol=1e-3, atol=1e-4 * float(alone[2].abs().max()))
 
 
-def test_the_loss_stands_where_sampling_looks(gpt: Any) -> None:
-    """What sampling writes greedily is what the loss finds likeliest, position for position."""
-    trace = sampling.Chooser(0, temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
-    sampling.sample_codes(gpt, [condition(2)], [TEXTS[0]], [trace], 12)
-    codes = [code for code in trace._seen if code != STOP_AUDIO]
-    best = float(learning.next_token_loss(gpt, [condition(2)], [TEXTS[0]], [codes]).audio_sum.detach())
-    for place in range(len(codes)):
-        other = [*codes]
-        other[place] = (other[place] + 1) % 17
-        assert best < float(learning.next_token_loss(gpt, [condition(2)], [TEXTS[0]], [other]).audio_sum.detach())
+class _Remembering(sampling.Chooser):
+    """Keeps the probability of each code that was drawn."""
+
+    def __init__(self) -> None:
+        super().__init__(7, temperature=1.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
+        self.codes: list[int] = []
+        self.total = 0.0
+
+    def next(self, logits_V: np.ndarray) -> int:
+        code = super().next(logits_V)
+        self.codes.append(code)
+        self.total -= float(functional.log_softmax(torch.tensor(logits_V), dim=-1)[code])
+        return code
+
+
+def test_the_loss_is_the_probability_of_what_sampling_draws(gpt: Any) -> None:
+    drawn = _Remembering()
+    ended = sampling.sample_codes(gpt, [condition(2)], [TEXTS[0]], [drawn], 40)
+    assert ended == [drawn.codes] and len(set(drawn.codes)) > 3  # it ended, and codes differ
+    found = learning.next_token_loss(gpt, [condition(2)], [TEXTS[0]], [drawn.codes[:-1]])
+    assert float(found.audio_sum.detach()) == pytest.approx(drawn.total, rel=1e-5)
 
 
 def test_grown_tables_keep_their_rows_bit_for_bit() -> None:
