@@ -41,6 +41,8 @@ def main(job):
         import no_such_engine
     if kind in ("config", "corpus", "model", "failed", "odd"):
         raise Trouble(kind, "what", where="there", next_step="do it")
+    if kind == "mute":
+        time.sleep(600)
     tell("begin", update=0, updates=3)
     for update in range(100_000 if kind == "long" else 3):
         tell("step", update=update + 1, loss=0.5)
@@ -114,7 +116,7 @@ def test_at_ctrl_c_the_worker_saves_and_ends(tmp_path: Path) -> None:
 
 
 def test_when_the_client_is_killed_the_worker_ends(tmp_path: Path) -> None:
-    command, job = job_in(tmp_path, "long")
+    command, job = job_in(tmp_path, "mute")
     code = (
         "import sys; from pathlib import Path; from orature.engines.training_worker import train_in_worker\n"
         f"train_in_worker({command!r}, Path({str(job)!r}), hear=lambda line: None)"

@@ -38,6 +38,7 @@ from orature.stages.xtts_card import xtts_card
 from orature.stages.xtts_material import Handed, XttsMaterial, gather_xtts, hand_over
 from orature.train.devices import usable_cores
 from orature.train.voice.xtts_config import XttsTuning
+from orature.train.watch import LiveLine
 
 LICENCE = "CPML 1.0 (Coqui Public Model License): non-commercial use only"
 """Of XTTS-v2 and of all that is trained from it."""
@@ -158,7 +159,7 @@ class TuneXtts(Stage):
             ctx.progress("train-voice: audio codes", None, "clips") as reading,
             ctx.progress("train-voice", None, "updates") as bar,
         ):
-            hear = _Told(reading, bar)
+            hear = _Told(reading, bar, ctx.logs)
             outcome = train_in_worker(
                 command, ctx.state / "job.json", hear=hear, environment=worker_environment(threads)
             )
@@ -270,24 +271,25 @@ class TuneXtts(Stage):
             write_json_lines(part, [reject_json(reject) for reject in rejects])
 
 
-class _Told:
-    """Shows what the worker tells: recordings as they become codes, then updates with the time left."""
+class _Told(LiveLine):
+    """Shows what the worker tells: recordings as they become codes, then updates with the time left, and the curves."""
 
-    def __init__(self, reading: Progress, bar: Progress) -> None:
-        self._reading, self._bar, self._dev = reading, bar, ""
+    def __init__(self, reading: Progress, bar: Progress, logs: Path) -> None:
+        super().__init__(progress=bar, logs=logs)
+        self._reading, self._bar = reading, bar
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        event, bar = line["event"], self._bar
+        event = line["event"]
         if event == "reading":
             self._reading.total = line["total"]
             self._reading.advance(line["done"] - self._reading.done)
         elif event == "begin":
-            bar.total = line["updates"]
-            bar.resume_at(line["update"])
+            self.begin(line["update"], line["updates"])
         elif event == "step":
-            bar.advance(line["update"] - bar.done, note=f"loss {line['loss']:.3f} a code{self._dev}")
+            self._bar.advance(line["update"] - self._bar.done, note=f"loss {line['loss']:.3f} a code{self._dev}")
         elif event == "evaluated":
             self._dev = f" · dev {line['dev_audio']:.3f}"
+            self._draw(line)
         elif event == "facts":
             say(
                 f"train-voice: {line['trained'] / 1e6:.1f} M of {line['parameters'] / 1e6:.1f} M parameters are "
