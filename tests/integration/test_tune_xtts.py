@@ -55,7 +55,10 @@ def main(job):
     left = {{"id": rows[0]["id"], "split": "train", "reason": "characters-unknown", "detail": "it lacks ŋ"}}
     (state / "rejects.jsonl").write_text(json.dumps(left) + "\\n")
     tell("begin", update=0, updates=2)
+    tell("reading", done=1, total=2)
+    tell("facts", trained=400, parameters=1000, train_rows=4, dev_rows=1, train_s=9.0, new_tokens=[], text_tokens=40)
     tell("step", update=1, loss=3.0, seconds=1.0)
+    tell("evaluated", update=2, dev_audio=2.0)
     with beside(Path(job["out"])) as part:
         part.mkdir()
         for name in ("config.json", "vocab.json", "model.safetensors", "dvae.safetensors"):
