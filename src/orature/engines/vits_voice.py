@@ -42,8 +42,8 @@ from orature.engines.voice_pipe import refusal_by
 ABOUT = "VITS and MMS-TTS checkpoints (over 1,100 languages), in this process"
 CONFIG, FACTS = "config.json", "orature.json"
 MOST_CHARACTERS, MOST_SECONDS = 600, 60.0
-VERSION = 1
-"""Goes up with every change of what is spoken for the same request."""
+VERSION = 2
+"""Goes up with every change of what is spoken for the same request (2: the decoder of `vits_decoder`)."""
 _GPU_BATCH = 16
 _TRAINING_ONLY = "posterior_encoder."
 """What only training needs may be missing."""
