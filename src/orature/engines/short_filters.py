@@ -28,7 +28,7 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 
 _FEW = (0.0, math.inf, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0)
-_MANY = (0.0, math.inf, 1.0, -1.0, 1 / 3, -1 / 3, 3.0, -3.0, 0.6, -0.6, 5 / 3, -5 / 3)
+_MANY = (0.0, math.inf, 1.0, -1.0, 3 / 8, -3 / 8, 8 / 3, -8 / 3, 11 / 16, -11 / 16, 16 / 11, -16 / 11)
 _CHOICES: dict[int, tuple[Sequence[float], int]] = {3: (_FEW, 0), 5: (_FEW, 1), 7: (_MANY, 1), 11: (_MANY, 5)}
 """By number of taps: the real points, and how many pairs on the unit circle."""
 
@@ -79,10 +79,10 @@ def filter_of(taps: int, real: Sequence[float], pairs: int) -> ShortFilter:
     angles = [math.pi * (0.5 + (place - (pairs - 1) / 2) / (pairs + 1.8)) for place in range(pairs)]
 
     def values(length: int) -> Matrix:
-        rows = [np.array([one**power for power in range(length)]) for one in real if math.isfinite(one)]
-        infinite = [place for place, one in enumerate(real) if not math.isfinite(one)]
-        for place in infinite:
-            rows.insert(place, np.eye(length)[-1])
+        powers = np.arange(length)
+        rows: list[Matrix] = []
+        for one in real:  # beyond 1 from the other end, so that no power is large and infinity is a point as any other
+            rows.append(np.float64(one) ** powers if abs(one) <= 1 else np.float64(1 / one) ** powers[::-1])
         for angle in angles:
             turned = angle * np.arange(length)
             rows += [np.cos(turned), np.sin(turned)]
