@@ -10,7 +10,7 @@ Example::
     decoder = FastDecoder(model.decoder)          # None of it for other devices, types or odd shapes: see `fits`
     wave_S = decoder(latent_DF, speaker_E1)
 
-Samples differ from those of `VitsModel.decoder` by rounding (about 100 dB below them; the tests hold 90), and depend on
+Samples differ from those of `VitsModel.decoder` by rounding (96 to 132 dB below them; the tests hold 90), and depend on
 the latents alone. Shapes: D flow, F frames, C channels in, O channels out, T samples of a stage, E speaker, S samples.
 Kong, Kim, Bae 2020, "HiFi-GAN", section 2.2.
 """
