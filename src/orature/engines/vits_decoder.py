@@ -195,11 +195,6 @@ class _Convolution(nn.Module):
         self.reach = (int(layer.kernel_size[0]) - 1) // 2 * self.dilation
         self.register_buffer("bias_O", None if layer.bias is None else layer.bias.detach(), persistent=False)
 
-    def forward(
-        self, source: _Rows, target: _Rows, *, slope: float = 1.0, squash: float = 1.0, plus: _Rows | None = None
-    ) -> None:
-        raise NotImplementedError
-
 
 class _PlainConvolution(_Convolution):
     """torch's own, over channels that lie side by side."""
