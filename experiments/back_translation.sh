@@ -13,7 +13,7 @@ OUT=${2:?folder for the results}
 shift 2
 [ $# -gt 0 ] || set -- digits yoruba kichwa
 UPDATES=${UPDATES:-800}
-DIGIT_UPDATES=${DIGIT_UPDATES:-3000}
+DIGIT_UPDATES=${DIGIT_UPDATES:-2500}
 CALIBRATION_UPDATES=${CALIBRATION_UPDATES:-400}
 mkdir -p "$OUT"
 CORPORA=$(cd "$CORPORA" && pwd)
@@ -38,8 +38,8 @@ for name in "$@"; do
       printf '%s\n' zero one two three four five six seven eight nine > "$OUT/number_words.txt"
       orature run back_translate "$OUT/digits-jackson" --to "$OUT/digits" "${COMMON[@]}" \
         --set text="$OUT/number_words.txt" --set voice=espeak --set language=en --set size=micro \
-        --set updates="$DIGIT_UPDATES" --set evaluate_every=200 --set last_share=0 --set filter=none \
-        --set readings=2000 --set "ratios=[2,5,20]" --set "speech.rate=[0.75,1.35]" --set "speech.pitch=[-4,4]"
+        --set updates="$DIGIT_UPDATES" --set evaluate_every=250 --set last_share=0 --set filter=none \
+        --set readings=2000 --set ratios=5 --set "speech.rate=[0.75,1.35]" --set "speech.pitch=[-4,4]"
       ;;
     yoruba) # read sentences of one speaker; news as text; the threshold of Norm_I calibrated
       orature run back_translate "$CORPORA/yoruba_ogunlao" --to "$OUT/yoruba" "${COMMON[@]}" \
@@ -54,7 +54,9 @@ for name in "$@"; do
       orature run back_translate "$OUT/kichwa-2ch" --to "$OUT/kichwa" "${COMMON[@]}" \
         --set "text=[$CORPORA/kichwa_killkan/text_only.tsv,$OUT/kichwa_more.txt]" --set voice=espeak \
         --set readings=4 --set updates="$UPDATES" --set batch_seconds=60 --set "ratios=[1,2,5,10,20]" \
-        --set go_on=true --set calibrate=true --set calibration.updates="$CALIBRATION_UPDATES"
+        --set go_on=true --set calibrate=true --set calibration.updates="$CALIBRATION_UPDATES" \
+        --set calibration.batch_seconds=60 --set calibration.evaluate_every=100 --set calibration.seeds=1 \
+        --set "calibration.ladder=[clean,bands:8,bands:6,bands:5,bands:2+shuffle:250]"
       ;;
     *)
       echo "unknown: $name (digits, yoruba, kichwa)" >&2

@@ -24,32 +24,40 @@ import numpy as np
 BATCH = 20
 
 
-def espeak_program(folder: Path) -> tuple[list[str], dict[str, str], str]:
-    """The command for one sentence (FILE TEXT to be added), its environment, and what it is.
+Peer = tuple[list[str], dict[str, str]]
+"""The command for one sentence (FILE TEXT to be added) and its environment."""
+PROGRAM, COMPILED = "espeak-ng", "compiled"
 
-    The program where it is installed, else a small one compiled over the library of the wheel.
+
+def espeak_peers(folder: Path) -> dict[str, Peer]:
+    """The program `espeak-ng` where it is installed, and a small one compiled over the library of the wheel.
+
+    The second leaves out what the first loads for its loudspeakers, and its library is the very one that Orature uses.
     """
-    program = shutil.which("espeak-ng")
-    if program is not None:
-        return [program, "-v", "sw", "-w"], {}, "espeak-ng, the program"
-    compiler = shutil.which("cc")
-    if compiler is None:
+    found: dict[str, Peer] = {}
+    if program := shutil.which("espeak-ng"):
+        found[PROGRAM] = [program, "-v", "sw", "-w"], {}
+    if compiler := shutil.which("cc"):
+        import espeakng_loader
+
+        library = Path(espeakng_loader.get_library_path())
+        made = folder / "oneshot"
+        source = Path(__file__).with_name("oneshot.c")
+        subprocess.run(
+            [compiler, "-O2", str(source), str(library), "-o", str(made), f"-Wl,-rpath,{library.parent}"], check=True
+        )
+        found[COMPILED] = (
+            [str(made)],
+            {"ONESHOT_DATA": espeakng_loader.get_data_path(), "ONESHOT_VOICE": "sw"},
+        )
+    if not found:
         raise SystemExit("neither espeak-ng nor a C compiler is here")
-    import espeakng_loader
-
-    library = Path(espeakng_loader.get_library_path())
-    made = folder / "oneshot"
-    source = Path(__file__).with_name("oneshot.c")
-    subprocess.run(
-        [compiler, "-O2", str(source), str(library), "-o", str(made), f"-Wl,-rpath,{library.parent}"], check=True
-    )
-    place = {"ONESHOT_DATA": espeakng_loader.get_data_path(), "ONESHOT_VOICE": "sw"}
-    return [str(made)], place, "a program over the library of espeak-ng, one process a sentence"
+    return found
 
 
-def one_process_a_sentence(texts: list[str], folder: Path, at_a_time: int) -> float:
+def one_process_a_sentence(texts: list[str], folder: Path, peer: Peer, at_a_time: int) -> float:
     """Seconds for wav files in `folder`; `at_a_time` processes side by side (xargs -P)."""
-    command, place, _ = espeak_program(folder)
+    command, place = peer
     lines = "\n".join(f"{folder / str(number)}.wav\n{text}" for number, text in enumerate(texts)) + "\n"
     began = time.perf_counter()
     subprocess.run(

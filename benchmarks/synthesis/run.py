@@ -7,7 +7,8 @@ Example::
 
 Two comparisons, the same sentences each time, the sides taking turns:
 
-* espeak  one process of espeak-ng a sentence writing wav files: in a plain loop (one at a time), in a loop with what
+* espeak  one process of espeak-ng a sentence writing wav files (the program where it is installed; and a smaller one
+          compiled here over the library that Orature uses): in a plain loop (one at a time), in a loop with what
           training needs after it (16 kHz FLAC, in one process), and spread over as many processes as Orature has
           workers; against `Synthesise` with the espeak voice, which also brings all to 16 kHz, checks it, and writes
           digested FLAC in Shar with rows
@@ -35,8 +36,9 @@ from pathlib import Path
 from typing import Any
 
 from peers import (
+    Peer,
     brought_to_16_khz,
-    espeak_program,
+    espeak_peers,
     one_process_a_sentence,
     order_facts,
     scratch,
@@ -91,19 +93,18 @@ def orature(text: Path, voice: str, folder: Path, workers: int, per_shard: int) 
     return {"seconds": seconds, "digest": ref.digest, "rows": rows, "kept": len(corpus)}
 
 
-def against_processes(texts: list[str], workers: int, per_shard: int) -> dict[str, float]:
-    with scratch() as one, scratch() as many, scratch() as ours:
-        serial = one_process_a_sentence(texts, Path(one), 1)
-        converted = serial + brought_to_16_khz(Path(one))
-        spread = one_process_a_sentence(texts, Path(many), workers)
+def against_processes(texts: list[str], peers: dict[str, Peer], workers: int, per_shard: int) -> dict[str, Any]:
+    """Seconds of each side; loops and what follows them by peer."""
+    found: dict[str, Any] = {}
+    for name, peer in peers.items():
+        with scratch() as one, scratch() as many:
+            serial = one_process_a_sentence(texts, Path(one), peer, 1)
+            found[f"{name}, loop"] = serial
+            found[f"{name}, loop and 16 kHz FLAC"] = serial + brought_to_16_khz(Path(one))
+            found[f"{name}, {workers} at a time"] = one_process_a_sentence(texts, Path(many), peer, workers)
+    with scratch() as ours:
         made = orature(text_folder(Path(ours, "t"), texts), "espeak", Path(ours, "s"), workers, per_shard)
-    return {
-        "loop": serial,
-        "converted": converted,
-        "spread": spread,
-        "orature": made["seconds"],
-        "digest": made["digest"],
-    }
+    return found | {"orature": made["seconds"], "digest": made["digest"]}
 
 
 def against_speech_bt(texts: list[str], model: Path, workers: int, per_shard: int) -> dict[str, Any]:
@@ -149,15 +150,13 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     neural = texts[: given.neural or max(2, given.sentences // 4)]
     with scratch() as place:
         model = voice_folder(Path(place, "voice"), given.size)
-        what = espeak_program(Path(place))[2]
+        peers = espeak_peers(Path(place))
         espeak, vits = [], []
         for _ in range(given.rounds):
-            espeak.append(against_processes(texts, given.workers, given.per_shard))
+            espeak.append(against_processes(texts, peers, given.workers, given.per_shard))
             vits.append(against_speech_bt(neural, model, given.workers, given.per_shard))
-    speed = {
-        name: round(len(texts) / statistics.median(one[name] for one in espeak), 1)
-        for name in ("loop", "converted", "spread", "orature")
-    }
+    sides = [name for name in espeak[0] if name != "digest"]
+    speed = {name: round(len(texts) / statistics.median(one[name] for one in espeak), 1) for name in sides}
     fast = {
         name: round(len(neural) / statistics.median(one[name] for one in vits), 1)
         for name in ("loop", "orature", "running")
@@ -165,12 +164,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     last = vits[-1]
     return {
         "espeak": {
-            "peer": what,
             "sentences": len(texts),
             "sentences_per_second": speed,
-            "ratio_to_loop": ratio(espeak, "loop"),
-            "ratio_to_converted": ratio(espeak, "converted"),
-            "ratio_to_spread": ratio(espeak, "spread"),
+            "ratios": {name: ratio(espeak, name) for name in sides if name != "orature"},
             "same_digest_each_round": len({one["digest"] for one in espeak}) == 1,
         },
         "vits": {
@@ -199,12 +195,9 @@ def lines(found: dict[str, Any]) -> str:
 
     return "\n".join(
         [
-            f"espeak, {espeak['sentences']} sentences, {found['workers']} workers, {found['rounds']} rounds; "
-            f"peer: {espeak['peer']}",
+            f"espeak, {espeak['sentences']} sentences, {found['workers']} workers, {found['rounds']} rounds",
             f"  sentences a second: {espeak['sentences_per_second']}",
-            f"  times faster than a loop: {said(espeak['ratio_to_loop'])}; "
-            f"than a loop and 16 kHz FLAC: {said(espeak['ratio_to_converted'])}; "
-            f"than as many processes at a time: {said(espeak['ratio_to_spread'])}",
+            *(f"  times faster than {name}: {said(one)}" for name, one in espeak["ratios"].items()),
             f"  same digest each round: {espeak['same_digest_each_round']}",
             f"vits of size {vits['size']}, {vits['sentences']} sentences",
             f"  sentences a second: {vits['sentences_per_second']}",

@@ -37,7 +37,7 @@ def arms_section(score: Mapping[str, Any]) -> str:
     if not arms:
         return ""
     said = "".join(f"<p{_style(arms, place)}>{escape(line)}</p>" for place, line in enumerate(_told(arms)))
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in arms.get("notes") or ())
+    notes = "".join(f'<p class="note">{escape(note[:1].upper() + note[1:])}</p>' for note in arms.get("notes") or ())
     return (
         f'<section id="arms"><h2>Did synthetic speech help?</h2>{said}'
         f'<p class="lead">All trained arms have the same updates, schedule and seed. Everything was chosen by '
@@ -99,6 +99,11 @@ def _points(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "\u2212")
 
 
+def _fact(value: object) -> str:
+    """Counts and names as they are, hours to two decimals."""
+    return f"{value:.2f}" if isinstance(value, float) else escape(value)
+
+
 def _hours(hours: float) -> str:
     return f"{hours:.2f}\u202fh"
 
@@ -134,7 +139,7 @@ def synthetic_section(score: Mapping[str, Any], audio: Audio | None = None) -> s
         return ""
     facts = found.get("facts") or {}
     shown = "".join(
-        f"<div><dt>{name}</dt><dd><bdi>{escape(facts[key])}</bdi></dd></div>"
+        f"<div><dt>{name}</dt><dd><bdi>{_fact(facts[key])}</bdi></dd></div>"
         for key, name in _FACTS
         if facts.get(key) not in (None, "")
     )
