@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from orature.core.errors import WorkFailed
 from orature.core.types import Card
 from orature.engines.voice import SpeechRequest
 from orature.engines.voice_pipe import PipeVoice
@@ -54,8 +55,20 @@ class EspeakPipe(PipeVoice):
         return list(self._asked()["variants"])
 
     def phonemes_of(self, texts: Sequence[str], voice: str) -> list[str]:
-        """IPA of each text, read by the voice of an espeak identifier."""
-        found: list[str] = []
+        """IPA of each text, read by the voice of an espeak identifier; WorkFailed where it breaks down at one."""
+        found = self.phonemes_or_none(texts, voice)
+        for text, ipa in zip(texts, found, strict=True):
+            if ipa is None:
+                raise WorkFailed(
+                    f"espeak-ng breaks down at this text: {text[:80]!r}",
+                    where=f"voice {voice}",
+                    next_step="leave this sentence out, or let another voice read it",
+                )
+        return [ipa for ipa in found if ipa is not None]
+
+    def phonemes_or_none(self, texts: Sequence[str], voice: str) -> list[str | None]:
+        """IPA of each text, read by the voice of an espeak identifier; None for one that espeak-ng breaks down at."""
+        found: list[str | None] = []
         for first in range(0, len(texts), _TEXTS):
             part = [text.replace("\0", " ") for text in texts[first : first + _TEXTS]]
             found += self.pool.ask("phonemes", language=voice, texts=part)["phonemes"]

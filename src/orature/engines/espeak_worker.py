@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import json
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -127,11 +128,14 @@ class Library:
             raise OSError("espeak-ng reports an internal error")
         return b"".join(chunks)
 
-    def phonemes(self, text: str, voice: str) -> str:
-        """IPA of a text, clauses joined by spaces. Runs in a forked child, once."""
+    def phonemes(self, texts: Sequence[str], voice: str) -> bytes:
+        """IPA of each text as a JSON list, clauses joined by spaces. Runs in a forked child, once."""
         if self.lib.espeak_SetVoiceByName(voice.encode()) != 0:
             raise LookupError(f"espeak-ng refuses the voice {voice!r}")
         self.lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        return json.dumps([self._phonemes_of(text) for text in texts]).encode()
+
+    def _phonemes_of(self, text: str) -> str:
         buffer = ctypes.create_string_buffer(text.encode())
         place = ctypes.c_void_p(ctypes.addressof(buffer))
         clauses = []
@@ -269,15 +273,23 @@ class Engine:
         return {"id": message.get("id"), "voices": self._library.voices(), "variants": self._library.variants()}
 
     def _phonemes(self, message: dict[str, Any]) -> dict[str, Any]:
+        """IPA of each text; null for one that espeak-ng breaks down at, an error where it has no such voice.
+
+        All are read in one child, since phones have nothing random; each in its own where that child breaks down.
+        """
         voice = str(message.get("language", ""))
-        found = []
-        for text in message.get("texts", []):
-            spoken = str(text).replace("\0", " ")
-            data, error = in_child(lambda spoken=spoken: self._library.phonemes(spoken, voice).encode(), 30.0)  # type: ignore[misc]
-            if error:
-                return {"id": message.get("id"), "error": error}
-            found.append(data.decode())
+        texts = [str(text).replace("\0", " ") for text in message.get("texts", [])]
+        found, error = self._phonemes_in_child(texts, voice)
+        if error and error["reason"] != "unknown-voice":
+            found = [alone[0] if alone else None for alone, _ in (self._phonemes_in_child([t], voice) for t in texts)]
+            error = None
+        if error:
+            return {"id": message.get("id"), "error": error}
         return {"id": message.get("id"), "phonemes": found}
+
+    def _phonemes_in_child(self, texts: list[str], voice: str) -> tuple[list[str | None], dict[str, str] | None]:
+        data, error = in_child(lambda: self._library.phonemes(texts, voice), 30.0)
+        return ([] if error else json.loads(data)), error
 
 
 def begin(arguments: list[str]) -> Engine:
