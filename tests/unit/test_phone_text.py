@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phone_texts import WORDS, texts_in
 from tiny import corpus_of
 
 from orature.core.errors import BadInput, CorpusError
@@ -22,27 +23,12 @@ from orature.text.phone_sources import texts_by_language
 from orature.text.phones import is_phone
 from orature.text.pseudo_text import PseudoText
 
-WORDS = "habari asubuhi watoto wanasoma kitabu nyumbani mwalimu chakula safari kubwa nzuri jioni maji mlima".split()
 FEW = PhoneTextSettings(per_language=24, measured=2, dev_per_language=2)
-
-
-def _folder(root: Path) -> Path:
-    """Made-up sentences of known words in three languages, one of another script."""
-    root.mkdir()
-    rng = np.random.default_rng(3)
-    for language, words in (
-        ("sw", WORDS),
-        ("it", "casa libro strada grande bella mattina bambini leggono acqua monte sera viaggio scuola".split()),
-        ("el", "σπίτι βιβλίο δρόμος μεγάλος όμορφη πρωί παιδιά διαβάζουν νερό βουνό βράδυ ταξίδι σχολείο".split()),
-    ):
-        lines = [" ".join(rng.choice(words, size=int(rng.integers(4, 12)))) for _ in range(30)]
-        (root / f"{language}.txt").write_text("\n".join([*lines, "ok", lines[0]]) + "\n", encoding="utf-8")
-    return root
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _folder(tmp_path_factory.mktemp("text") / "texts")
+    return texts_in(tmp_path_factory.mktemp("text") / "texts")
 
 
 def _made(stage: PhoneText, home: Path, workers: int = 1) -> PhoneCorpus:
@@ -109,12 +95,12 @@ def test_pieces_lose_no_letter_and_cut_no_word(sentence: str, least: int, seed: 
 
 
 def test_pseudo_sentences_repeat_by_seed_and_use_the_letters_of_the_language() -> None:
-    model = PseudoText([" ".join(WORDS)])
+    model = PseudoText([" ".join(WORDS["sw"])])
     made = [model.sentence(np.random.default_rng(seed), 40) for seed in range(20)]
     assert made == [model.sentence(np.random.default_rng(seed), 40) for seed in range(20)]
-    assert len(set(made)) == 20 and set("".join(made)) <= set(" ".join(WORDS))
+    assert len(set(made)) == 20 and set("".join(made)) <= set(" ".join(WORDS["sw"]))
     assert all(20 <= len(text) <= 80 for text in made)
-    assert any(word not in WORDS for text in made for word in text.split())
+    assert any(word not in WORDS["sw"] for text in made for word in text.split())
     with pytest.raises(ValueError, match="letters"):
         PseudoText([" "])
 

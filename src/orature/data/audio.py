@@ -360,6 +360,12 @@ def change_speed(samples: Samples, factor: float) -> Samples:
     return np.ascontiguousarray(resampled, dtype=np.float32)
 
 
+def played(samples: Samples, rate_hz: int, factor: float) -> Samples:
+    """Samples of any rate at 16 kHz, played `factor` times as fast, shape (samples,): one pass, for training audio."""
+    done = soxr.resample(samples, rate_hz * factor, RATE_HZ, quality="LQ")
+    return np.ascontiguousarray(done, dtype=np.float32)
+
+
 def through_codec(
     samples: Samples, kind: str, coding: str, *, rate_hz: int = RATE_HZ, level: float | None = None
 ) -> Samples:

@@ -128,7 +128,8 @@ class Planner:
         kept: list[str] = []
         for number, line in enumerate(lines, 1):
             ident = f"{language}-{number}"
-            done = clean(tidy(line))
+            tidied = tidy(line)
+            done = tidied if isinstance(tidied, Refusal) else clean(tidied)
             if isinstance(done, Refusal):
                 self.rejects.append(Reject(ident, done.reason, done.detail))
             elif len(done) < settings.letters[0]:

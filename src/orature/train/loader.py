@@ -8,6 +8,7 @@ Example::
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,11 +30,15 @@ from orature.train.batches import Item, cut, divided, plan_epoch
 from orature.train.config import TrainConfig
 from orature.train.mixing import Group, Role, draw_epoch
 from orature.train.rooms import Rooms
+from orature.train.speech import Asked, SpeechSource, Spoken
+from orature.train.speech_effects import clipped, with_bed
 
 Samples = npt.NDArray[np.float32]
 CACHE_MB = 1500.0
 """Memory for decoded recordings on a machine."""
 _AHEAD = 4
+_NOTHING = RATE_HZ // 2
+"""Samples of silence without labels that stand for speech that is not to be trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Example:
     origin: Origin = "real"
     role: Role = "target"
     """Rehearsal rows keep old languages alive in training; on dev they only stand guard."""
+    spoken: Spoken | None = None
+    """What is to be spoken when it is needed, in place of the recording at `path`; `duration_s` is then predicted."""
 
 
 @dataclass(slots=True)
@@ -127,6 +134,10 @@ class AudioCache:
             self._held.move_to_end(example.id)
         return held.astype(np.float32) / np.float32(32768.0)
 
+    def holds(self, key: str) -> bool:
+        """Whether an utterance is kept."""
+        return key in self._held
+
     def put(self, key: str, samples: Samples) -> npt.NDArray[np.int16]:
         """Keeps a recording under an utterance's id."""
         held = np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16)
@@ -142,7 +153,8 @@ class Loader:
 
     `steps` tells how many output steps a number of samples gives (CTC needs one a label; None: no such bound), `space`
     are the tokens between joined utterances, `mask_bins` what frequency masks choose from. `micro_seconds` bounds what
-    is computed at once: a longer batch is cut up, which changes memory and nothing else.
+    is computed at once: a longer batch is cut up, which changes memory and nothing else. `speech` speaks the examples
+    that have no recording.
     """
 
     def __init__(
@@ -155,7 +167,11 @@ class Loader:
         mask_bins: int = 80,
         micro_seconds: float | None = None,
         cache_mb: float = CACHE_MB,
+        speech: SpeechSource | None = None,
     ) -> None:
+        self.speech = speech
+        self._fresh: dict[tuple[int, int], Samples | None] = {}
+        self._babble: list[Samples] = []
         self.examples, self.config, self.steps, self.space = examples, config, steps, tuple(space)
         self.mask_bins, self.micro_seconds = mask_bins, micro_seconds
         self._cache = AudioCache(cache_mb)
@@ -163,12 +179,17 @@ class Loader:
         self._rooms = Rooms(config.seed, config.augment)
         self._groups = [Group(e.language, e.source, e.origin, e.role) for e in examples]
 
+    def close(self) -> None:
+        """Ends what speaks, and says what it has delivered."""
+        if self.speech is not None:
+            self.speech.close()
+
     def plan(self, epoch: int) -> list[list[Item]]:
         """The batches of `epoch`."""
         augment, mix = self.config.augment, self.config.mix
         chosen = draw_epoch(self._durations_s, self._groups, mix, self.config.seed, epoch)
         return plan_epoch(
-            self._durations_s,
+            self._lengths_s(epoch),
             seed=self.config.seed,
             epoch=epoch,
             batch_seconds=self.config.batch_seconds,
@@ -224,7 +245,9 @@ class Loader:
 
     def build(self, items: list[Item], epoch: int, *, augment: bool, masks: bool = False) -> Batch:
         """One batch; an utterance that its speed makes too short for its labels keeps its own speed."""
+        began = time.thread_time()
         recordings, tokens, warps, time_spans, mel_spans = [], [], [], [], []
+        self._speak(items, epoch, augment)
         for item in items:
             place = [item.index, item.copy] if item.copy else [item.index]
             rng = np.random.default_rng([self.config.seed, epoch, 1, *place])
@@ -238,6 +261,8 @@ class Loader:
                 drawn = mask_spans_of(frames_of(len(samples)), self.mask_bins, rng, self.config.augment)
                 time_spans.append(drawn[0])
                 mel_spans.append(drawn[1])
+        if self.speech is not None:
+            self.speech.heard.effects_s += time.thread_time() - began
         lengths = [len(samples) for samples in recordings]
         padded = np.zeros((len(items), max(lengths)), dtype=np.float32)
         for row, samples in zip(padded, recordings, strict=True):
@@ -255,13 +280,58 @@ class Loader:
             else None,
         )
 
+    def _lengths_s(self, epoch: int) -> list[float]:
+        """What is predicted of each utterance in `epoch`, in seconds."""
+        if self.speech is None:
+            return self._durations_s
+        rates = self.speech.rates(len(self.examples), epoch)
+        return [
+            seconds if example.spoken is None else seconds / rate
+            for seconds, example, rate in zip(self._durations_s, self.examples, rates.tolist(), strict=True)
+        ]
+
+    def _speak(self, items: Sequence[Item], epoch: int, vary: bool) -> None:
+        """Has all that a batch needs spoken at once; what never varies is kept."""
+        self._fresh = {}
+        if self.speech is None:
+            return
+        if vary and not self._babble and self.config.augment.babble_probability > 0:
+            self._babble = self.speech.babble(self.examples)
+        wanted = dict.fromkeys(
+            (index, item.copy) for item in items for index in (item.index, item.then) if index is not None
+        )
+        asked = [Asked(self.examples[index], index, epoch, copy) for index, copy in wanted]
+        asked = [one for one in asked if one.example.spoken and not (not vary and self._cache.holds(one.example.id))]
+        spoken = self.speech.speak(asked, count=len(self.examples), vary=vary)
+        for one, samples in zip(asked, spoken, strict=True):
+            if samples is not None and not vary:
+                self._cache.put(one.example.id, samples)
+            self._fresh[one.index, one.copy] = samples
+
+    def _samples(self, index: int, copy: int, rng: np.random.Generator) -> Samples | None:
+        """A recording, or what was spoken for it; None where that is not to be trained on."""
+        example = self.examples[index]
+        if example.spoken is None or (index, copy) not in self._fresh:
+            return self._cache.samples(example)
+        samples = self._fresh[index, copy]
+        if samples is None or self.speech is None or example.spoken.speaker is not None:
+            return samples
+        config = self.speech.config
+        if rng.random() < config.bed_probability:
+            samples = with_bed(samples, config.bed_snr_db, rng)
+        return clipped(samples, rng) if rng.random() < config.clip_probability else samples
+
     def _example(self, item: Item, rng: np.random.Generator, augment: bool) -> tuple[Samples, list[int]]:
         first = self.examples[item.index]
-        samples, labels = self._cache.samples(first), list(first.tokens)
+        samples, labels = self._samples(item.index, item.copy, rng), list(first.tokens)
+        if samples is None or (first.spoken is not None and not self._fits(len(samples), labels)):
+            return np.zeros(_NOTHING, np.float32), []
         second = first if item.then is None else self.examples[item.then]
         if item.then is not None and second.language == first.language:
-            samples = np.concatenate([samples, self._cache.samples(second)])
-            labels = [*labels, *self.space, *second.tokens]
+            more = self._samples(item.then, item.copy, rng)
+            if more is not None:
+                samples = np.concatenate([samples, more])
+                labels = [*labels, *self.space, *second.tokens]
         if item.speed != 1.0 and self._fits(int(len(samples) / item.speed), labels):
             samples = audio.change_speed(samples, item.speed)
         if augment:
@@ -270,7 +340,10 @@ class Loader:
 
     def _voice(self, rng: np.random.Generator) -> Samples:
         """Another training utterance, for babble."""
-        return self._cache.samples(self.examples[int(rng.integers(len(self.examples)))])
+        index = int(rng.integers(len(self.examples)))
+        if self.examples[index].spoken is not None and self._babble:
+            return self._babble[index % len(self._babble)]
+        return self._cache.samples(self.examples[index])
 
     def _fits(self, samples: int, labels: list[int]) -> bool:
         return self.steps is None or self.steps(samples) >= steps_needed(labels)
