@@ -25,12 +25,14 @@ from torch.nn import functional as F
 from orature.engines.features import LogMel, Normalisation, mask_spans, normalise
 from orature.engines.network import CtcNetwork, Part, Spans
 
-Size = Literal["micro", "tiny", "small", "base"]
+Size = Literal["micro", "tiny", "compact", "small", "wide", "base"]
 
 _SIZES: dict[str, dict[str, int]] = {
     "micro": {"width": 96, "layers": 3, "heads": 4, "front_channels": 16},
     "tiny": {"width": 144, "layers": 5, "heads": 4, "front_channels": 32},
+    "compact": {"width": 192, "layers": 6, "heads": 4, "front_channels": 48},
     "small": {"width": 256, "layers": 8, "heads": 4, "front_channels": 64},
+    "wide": {"width": 304, "layers": 7, "heads": 4, "front_channels": 64},
     "base": {"width": 512, "layers": 12, "heads": 8, "front_channels": 128},
 }
 
@@ -58,7 +60,7 @@ class ConformerConfig(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def of_size(cls, size: Size, *, vocabulary: int, **fields: Any) -> ConformerConfig:
-        """The named size: micro about 0.7 M parameters (tests), tiny 2.5 M, small 13 M, base 75 M."""
+        """The named size: micro about 0.7 M parameters (tests), tiny 2.5, compact 5, small 13, wide 15, base 75 M."""
         return cls(vocabulary=vocabulary, **_SIZES[size], **fields)
 
 

@@ -26,27 +26,38 @@ from orature.engines.native_folder import (
     write_json,
     write_weights,
 )
+from orature.engines.phone_tokens import PhoneTokens, writes_phones
 from orature.engines.vocabulary import CtcVocabulary, Files
 
 KIND = "ctc"
 
 
-def load(folder: Path, *, language: str | None = None) -> tuple[ConformerCtc, Characters]:
-    """The network and its characters; ModelError names the file at fault. One model, one vocabulary: any `language`."""
+def load(folder: Path, *, language: str | None = None) -> tuple[ConformerCtc, Characters | PhoneTokens]:
+    """The network and its characters or phones; ModelError names the file at fault. Any `language` has the same."""
     config = config_in(folder, ConformerConfig)
     network = ConformerCtc(config)
     load_weights(network, folder)
-    characters = Characters.load(folder / "vocab.json")
-    check_head(len(characters), config.vocabulary, folder)
-    return network, characters
+    tokens = PhoneTokens.load(folder) if writes_phones(folder) else Characters.load(folder / "vocab.json")
+    check_head(len(tokens), config.vocabulary, folder)
+    return network, tokens
 
 
-def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[ConformerCtc, Characters]:
+def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[ConformerCtc, Characters | PhoneTokens]:
     """The network with an output layer for `texts`: a new one ("auto", "new"), a longer one, or as it is."""
     network, old = load(folder)
     config = network.config.model_copy(update=_overrides(start, folder))
     fresh = ConformerCtc(config)
     fresh.load_state_dict(network.state_dict())
+    if isinstance(old, PhoneTokens):
+        if start.head == "keep":
+            return fresh, old
+        if start.head == "extend":
+            raise ModelError(
+                "a model of phones has no characters to extend",
+                where=str(folder),
+                next_step="leave --set head=extend out: it gets an output layer for the letters of your texts",
+            )
+        old = Characters(())
     return fresh, taken_up(fresh, old, texts, start)
 
 

@@ -63,14 +63,19 @@ def load_weights(network: nn.Module, folder: Path) -> None:
         raise ModelError("the weights do not fit config.json", where=str(folder), next_step=WHOLE_FOLDER) from error
 
 
-def write_weights(network: nn.Module) -> Callable[[Path], None]:
-    """Writes `model.safetensors`, names in order."""
+def write_weights(network: nn.Module, *, half: bool = False) -> Callable[[Path], None]:
+    """Writes `model.safetensors`, names in order; with `half` as float16, which is read as float32 again."""
 
     def write(path: Path) -> None:
-        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        weights = {name: _stored(value, half) for name, value in network.state_dict().items()}
         save_file(dict(sorted(weights.items())), path, metadata={"format": "pt"})
 
     return write
+
+
+def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
+    value = value.detach().cpu()
+    return (value.half() if half and value.is_floating_point() else value).contiguous()
 
 
 def write_json(value: object) -> Callable[[Path], None]:

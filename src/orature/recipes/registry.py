@@ -72,6 +72,11 @@ _TABLE: dict[str, Recipe] = {
         "orature.recipes.back_translate",
         "real and synthetic speech from text, beside real speech alone, at equal compute",
     ),
+    "base": Recipe(
+        "base",
+        "orature.recipes.base",
+        "a start for every language: phones from synthetic speech in over a hundred",
+    ),
     "calibrate": Recipe(
         "calibrate",
         "orature.recipes.calibrate",

@@ -9,7 +9,7 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from orature.engines.ctc_decode import collapse
 from orature.engines.network import CtcNetwork, Spans
+from orature.engines.phone_tokens import PhoneTokens
 from orature.engines.vocabulary import CtcVocabulary
 from orature.train.config import TrainConfig
 from orature.train.dev import Tally
+from orature.train.feature_loss import FeatureLoss
 from orature.train.learner import Losses
 from orature.train.lid import LidHead, ctc_lid_losses, ctc_losses
 from orature.train.loader import Batch, Loader
@@ -43,21 +45,35 @@ class CtcTask(nn.Module):
 
 
 class CtcLearner:
-    """A `Learner` for CTC; `languages` names the classes of the language head, in order (empty: no head)."""
+    """A `Learner` for CTC; `languages` names the classes of the language head, in order (empty: no head).
+
+    With phones as tokens the CER counts phones, and `feature_weight` weighs the loss of their features.
+    """
 
     def __init__(
-        self, network: CtcNetwork, vocabulary: CtcVocabulary, config: TrainConfig, languages: Sequence[str] = ()
+        self,
+        network: CtcNetwork,
+        vocabulary: CtcVocabulary,
+        config: TrainConfig,
+        languages: Sequence[str] = (),
+        feature_weight: float = 0.0,
     ) -> None:
         self.languages = tuple(languages) if config.lid_weight > 0 and len(languages) > 1 else ()
         self.task = CtcTask(network, self.languages)
         self.module: nn.Module = self.task
         self.network, self.vocabulary, self.config = network, vocabulary, config
+        self.units: Callable[[str], Sequence[str]] = str
+        self.features: FeatureLoss | None = None
+        self.feature_weight = feature_weight
+        if isinstance(vocabulary, PhoneTokens):
+            self.units = vocabulary.units
+            self.features = FeatureLoss(vocabulary) if feature_weight > 0 else None
 
     def loss(self, batch: Batch, module: nn.Module | None = None) -> Losses:
         """CTC (and language) loss of a batch; `module` is the wrapped task where there are several processes."""
         device = next(self.module.parameters()).device
         logits_BTV, steps_B, lid_BG = (self.module if module is None else module)(*arguments(batch, device))
-        return ctc_lid_losses(
+        losses = ctc_lid_losses(
             logits_BTV,
             steps_B,
             lid_BG,
@@ -67,6 +83,11 @@ class CtcLearner:
             lid_weight=self.config.lid_weight,
             loss_scale=self.config.loss_scale,
         )
+        if self.features is None:
+            return losses
+        extra, count = self.features(logits_BTV, steps_B, batch)
+        figures = losses.figures | {"features": float(extra.detach()), "features_of": count}
+        return Losses(losses.total + self.feature_weight * extra, losses.weight, figures)
 
     @torch.no_grad()
     def assess(self, loader: Loader, *, batch_seconds: float, part: tuple[int, int] = (0, 1)) -> Tally:
@@ -84,7 +105,7 @@ class CtcLearner:
             paths_BT = logits_BTV.argmax(dim=-1).cpu().numpy()
             for item, path_T, count in zip(batch.items, paths_BT, steps_B.tolist(), strict=True):
                 tokens = collapse(path_T[:count], self.vocabulary.blank)
-                tally.add(loader.examples[item.index], self.vocabulary.decode(tokens))
+                tally.add(loader.examples[item.index], self.vocabulary.decode(tokens), self.units)
                 tally.blanks += float((path_T[:count] == self.vocabulary.blank).sum())
                 tally.steps += count
         self.module.train(was_training)

@@ -9,7 +9,7 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rapidfuzz.distance import Levenshtein
@@ -60,13 +60,14 @@ class Tally:
         self.counts: dict[str, dict[str, float]] = {}
         self.losses = self.weights = self.blanks = self.steps = 0.0
 
-    def add(self, example: Example, heard: str) -> None:
-        """Counts one utterance."""
+    def add(self, example: Example, heard: str, units: Callable[[str], Sequence[str]] = str) -> None:
+        """Counts one utterance; `units` cuts a text into what the CER counts: characters, or phones."""
         key = f"{'guard' if example.role != 'target' else 'target'} {example.language}"
         row = self.counts.setdefault(key, dict.fromkeys(_COUNTS, 0.0))
         said = example.text.split()
-        row["chars"] += len(example.text)
-        row["char_errors"] += Levenshtein.distance(example.text, heard)
+        wanted = units(example.text)
+        row["chars"] += len(wanted)
+        row["char_errors"] += Levenshtein.distance(wanted, units(heard))
         row["words"] += len(said)
         row["word_errors"] += Levenshtein.distance(said, heard.split())
         row["empty"] += not heard

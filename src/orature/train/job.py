@@ -21,12 +21,15 @@ from orature.core.types import RATE_HZ
 from orature.engines.characters import Characters
 from orature.engines.families import Family, Start, families, family_of
 from orature.engines.network import CtcNetwork, Network
+from orature.engines.phone_tokens import PhoneTokens
 from orature.engines.vocabulary import CtcVocabulary, Vocabulary
 from orature.train.config import TrainConfig
 from orature.train.ctc import CtcLearner
 from orature.train.freezing import Freezing
 from orature.train.learner import Learner
 from orature.train.loader import CACHE_MB, Example, Loader
+from orature.train.speech import SpeechSource
+from orature.train.speech_config import SpeechConfig
 
 if TYPE_CHECKING:
     from orature.engines.network import Seq2SeqNetwork
@@ -90,6 +93,13 @@ class Job:
     start: str | None = None
     language: str | None = None
     subsampling: int = 4
+    phones: tuple[str, ...] = ()
+    """The tokens of a network from nothing that writes phones; (): the characters of `texts`."""
+    speech: SpeechConfig | None = None
+    """How examples without a recording are spoken."""
+    speech_workers: int = 1
+    """Processes that speak (how, not what)."""
+    feature_weight: float = 0.0
     train: tuple[Example, ...] = field(default=(), repr=False)
     dev: tuple[Example, ...] = field(default=(), repr=False)
 
@@ -111,7 +121,7 @@ class Job:
 
             writer, pieces = fresh(list(self.texts), cast(Any, config.size), seed=config.seed)
             return families()[_FROM_NOTHING[config.network]], writer, pieces
-        characters = Characters.of(self.texts)
+        characters = PhoneTokens(self.phones) if self.phones else Characters.of(self.texts)
         family = families()[_FROM_NOTHING[config.network]]
         fields: dict[str, Any] = {"vocabulary": len(characters), "dropout": config.dropout}
         if config.network == "transformer":
@@ -145,7 +155,7 @@ class Job:
     def _learner(self, family: Family, network: Network, vocabulary: Vocabulary) -> Learner:
         if family.kind == "ctc":
             ctc, characters = cast(CtcNetwork, network), cast(CtcVocabulary, vocabulary)
-            return CtcLearner(ctc, characters, self.config, self.languages)
+            return CtcLearner(ctc, characters, self.config, self.languages, self.feature_weight)
         from orature.train.seq2seq import Seq2SeqLearner
 
         writer, tokens = cast("Seq2SeqNetwork", network), cast("Seq2SeqVocabulary", vocabulary)
@@ -154,6 +164,7 @@ class Job:
     def loaders(self, made: Made, micro_seconds: float | None = None, *, processes: int = 1) -> tuple[Loader, Loader]:
         """Loaders of train and dev; several processes on a machine share the memory for decoded recordings."""
         space = tuple(made.vocabulary.encode(" "))
+        speech = None if self.speech is None else SpeechSource(self.speech, workers=self.speech_workers)
         train = Loader(
             self.train,
             self.config,
@@ -162,8 +173,10 @@ class Job:
             mask_bins=made.network.mask_bins,
             micro_seconds=micro_seconds,
             cache_mb=CACHE_MB / processes,
+            speech=speech,
         )
-        return train, Loader(self.dev, self.config, steps=made.steps, cache_mb=CACHE_MB / processes)
+        dev = Loader(self.dev, self.config, steps=made.steps, cache_mb=CACHE_MB / processes, speech=speech)
+        return train, dev
 
     def freezing(self, made: Made) -> Freezing:
         return Freezing.of(made.network, made.learner.module, self.config)

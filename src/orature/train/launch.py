@@ -31,6 +31,7 @@ from orature.core.progress import Progress, say
 from orature.train import checkpoint
 from orature.train.devices import usable_cores
 from orature.train.job import Job, Made
+from orature.train.loader import Loader
 from orature.train.loop import Outcome, fit
 from orature.train.memory import MemoryRanOut
 from orature.train.parallel import Parallel, Sharding
@@ -114,19 +115,34 @@ def _fit(job: Job, made: Made, spread: Spread, place: Place, parallel: Parallel)
     quiet = not (place.progress and parallel.first)
     with Progress("train", total=job.config.updates, unit="updates", stream=io.StringIO() if quiet else None) as bar:
         watcher = Watcher(progress=bar, logs=place.logs) if parallel.first else Watcher()
-        outcome = fit(
-            made.learner,
-            train,
-            dev,
-            job.config,
-            job.freezing(made),
-            state=place.state,
-            watcher=watcher,
-            parallel=parallel,
-            score_start=place.score_start,
-            probe=spread.micro_seconds is None,
-        )
+        try:
+            outcome = _fitted(made, job, spread, place, parallel, (train, dev), watcher)
+        finally:
+            train.close()
     return Ended(outcome, watcher.audio_s_per_s)
+
+
+def _fitted(
+    made: Made,
+    job: Job,
+    spread: Spread,
+    place: Place,
+    parallel: Parallel,
+    loaders: tuple[Loader, Loader],
+    watcher: Watcher,
+) -> Outcome:
+    return fit(
+        made.learner,
+        loaders[0],
+        loaders[1],
+        job.config,
+        job.freezing(made),
+        state=place.state,
+        watcher=watcher,
+        parallel=parallel,
+        score_start=place.score_start,
+        probe=spread.micro_seconds is None,
+    )
 
 
 def _chosen(place: Place) -> Path:
