@@ -180,19 +180,24 @@ def _train(request: Request, settings: BaseSettings, phones: Ref) -> TrainBase:
 
 
 def _card_command(request: Request) -> str:
-    """The command without anybody's paths."""
+    """The command without anybody's paths, and without what changes nothing of the model."""
+    settings = {name: value for name, value in request.settings.items() if name != "voices"}
     named = " ".join(Path(source).name for source in request.sources)
-    sets = "".join(f" --set {name}={json.dumps(value)}" for name, value in sorted(_flat(request.settings).items()))
+    sets = "".join(f" --set {name}={json.dumps(value)}" for name, value in sorted(_flat(settings).items()))
     return f"orature run base {named} --scale {request.scale} --seed {request.seed}{sets}"
 
 
 def _flat(tree: Any, where: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
-        places = isinstance(tree, str) and "/" in tree
-        return {where: Path(tree).name if places else tree}
+        return {where: [_nameless(one) for one in tree] if isinstance(tree, list | tuple) else _nameless(tree)}
     return {
         name: value for key, part in tree.items() for name, value in _flat(part, f"{where}.{key}".strip(".")).items()
     }
+
+
+def _nameless(value: Any) -> Any:
+    """A path without its folders, as names of corpora are."""
+    return Path(value).name if isinstance(value, str) and value.startswith(("/", ".", "~")) else value
 
 
 def _told(job: Run, phones: Ref, stage: TrainBase) -> list[str]:

@@ -48,16 +48,16 @@ class FeatureLoss:
     def targets(self, logits_BTV: Tensor, steps_B: Tensor, batch: Batch) -> tuple[list[tuple[int, int]], list[int]]:
         """(utterance, step) of each committed step and the reference token that it stands for."""
         paths = logits_BTV.argmax(dim=-1).tolist()
-        references = batch.targets.split(batch.target_lengths_B.tolist())
+        joined, ends = batch.targets.tolist(), batch.target_lengths_B.cumsum(0).tolist()
+        references = [joined[end - size : end] for end, size in zip(ends, batch.target_lengths_B.tolist(), strict=True)]
         places: list[tuple[int, int]] = []
         tokens: list[int] = []
-        for row, (path, steps, reference) in enumerate(zip(paths, steps_B.tolist(), references, strict=True)):
+        for row, (path, steps, wanted) in enumerate(zip(paths, steps_B.tolist(), references, strict=True)):
             said = [
                 (step, path[step])
                 for step in range(steps)
                 if path[step] > 1 and (step == 0 or path[step] != path[step - 1])
             ]
-            wanted = reference.tolist()
             for move in Levenshtein.opcodes([token for _, token in said], wanted):
                 if move.tag in ("equal", "replace"):
                     for heard, place in zip(

@@ -132,7 +132,7 @@ class AudioCache:
             held = self.put(example.id, audio.load(example.path, example.start_s, example.duration_s))
         else:
             self._held.move_to_end(example.id)
-        return held.astype(np.float32) / np.float32(32768.0)
+        return _as_float(held)
 
     def holds(self, key: str) -> bool:
         """Whether an utterance is kept."""
@@ -146,6 +146,10 @@ class AudioCache:
         while self._bytes > self._limit and len(self._held) > 1:
             self._bytes -= self._held.popitem(last=False)[1].nbytes
         return held
+
+
+def _as_float(held: npt.NDArray[np.int16]) -> Samples:
+    return held.astype(np.float32) / np.float32(32768.0)
 
 
 class Loader:
@@ -305,7 +309,7 @@ class Loader:
         spoken = self.speech.speak(asked, count=len(self.examples), vary=vary)
         for one, samples in zip(asked, spoken, strict=True):
             if samples is not None and not vary:
-                self._cache.put(one.example.id, samples)
+                samples = _as_float(self._cache.put(one.example.id, samples))
             self._fresh[one.index, one.copy] = samples
 
     def _samples(self, index: int, copy: int, rng: np.random.Generator) -> Samples | None:

@@ -27,6 +27,7 @@ from orature.data import audio
 from orature.engines.espeak_pipe import EspeakPipe
 from orature.engines.espeak_voice import excluded_speakers
 from orature.engines.voice import Speech, SpeechRequest
+from orature.train.augment_config import Range
 from orature.train.speech_config import SpeechConfig
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 Samples = npt.NDArray[np.float32]
 _STREAM, _POOL, _RATES = 7, 8, 9
 """Set these draws apart from the others of a run."""
+
+
+def _logs(rng: np.random.Generator, span: Range, count: int) -> npt.NDArray[np.float64]:
+    """Logarithms of `count` factors, drawn evenly."""
+    return rng.uniform(math.log(span[0]), math.log(span[1]), size=count)
 
 
 def _children_s() -> float:
@@ -124,7 +130,7 @@ class SpeechSource:
         """The tempo of each of `count` utterances in `epoch`, shape (count,): the plan needs all at once."""
         if self._rates[0] != epoch or self._rates[1].size != count:
             rng = np.random.default_rng([self.config.seed, epoch, _RATES])
-            self._rates = (epoch, np.exp(rng.uniform(*np.log(self.config.rate), size=count)))
+            self._rates = (epoch, np.exp(_logs(rng, self.config.rate, count)))
         return self._rates[1]
 
     def speak(self, asked: Sequence[Asked], *, count: int, vary: bool = True) -> list[Samples | None]:
@@ -161,9 +167,9 @@ class SpeechSource:
             return SpeechRequest(spoken.text, language=spoken.voice, speaker=spoken.speaker or ""), 1.0
         config, train = self.config, self.speakers()[0]
         rng = np.random.default_rng([config.seed, asked.epoch, _STREAM, asked.index, asked.copy])
-        factor = float(np.exp(rng.uniform(*np.log(config.formants))))
+        factor = float(np.exp(_logs(rng, config.formants, 1)[0]))
         rate = float(self.rates(count, asked.epoch)[asked.index])
-        expression = float(np.exp(rng.uniform(*np.log(config.expression))))
+        expression = float(np.exp(_logs(rng, config.expression, 1)[0]))
         pitch = float(rng.uniform(*config.pitch))
         request = SpeechRequest(
             spoken.text,
