@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from orature.core.errors import ModelError
+from orature.engines.ctc_align import align, timed_words
 from orature.engines.phone_tokens import PhoneTokens, writes_phones
 from orature.train.dev import Tally
 from orature.train.feature_loss import FeatureLoss
@@ -23,6 +25,16 @@ def test_phones_go_to_tokens_and_back_and_rare_ones_lose_their_modifiers() -> No
     assert PHONES.unknown("bʲ ɡ") == {"ɡ"} and PHONES.encode("ɡ") == [1] and PHONES.piece(PHONES.encode("p")[0]) == "p "
     with pytest.raises(ValueError, match="different ones"):
         PhoneTokens(("☺",))
+
+
+def test_each_phone_has_times_of_its_own() -> None:
+    phones = PhoneTokens(("a", "b", "tʰ"))
+    log_TV = np.full((8, 5), -9.0, np.float32)
+    log_TV[range(8), [0, 2, 2, 0, 4, 0, 3, 0]] = 0.0
+    found = align(log_TV, phones.encode("a tʰ b"), phones.blank)
+    assert found is not None
+    timed = [(word.text, word.start_s, word.end_s) for word in timed_words(log_TV, found, phones, step_s=0.04)]
+    assert timed == [("a", 0.04, 0.12), ("tʰ", 0.16, 0.2), ("b", 0.24, 0.28)]
 
 
 def test_a_folder_of_phones_is_known_and_read(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ Example::
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,11 +21,12 @@ from orature.engines.espeak_pipe import SILENT, EspeakPipe
 from orature.engines.phone_tokens import PhoneTokens
 from orature.text.leaks import EmbargoIndex, refuse_breach
 from orature.text.phone_corpus import PhoneCorpus, PhoneRow
-from orature.text.phones import foreign_share, phones_of
+from orature.text.phones import foreign_share, phones_of, simplified
 from orature.train.loader import Example
 from orature.train.speech import Spoken
 
 NO_VOICE, NO_TEXT = "no-voice", "text-empty"
+RARE = 1e-5
 MIXED = "und"
 """The language of a text read with the accent of another one, for the language head: none."""
 
@@ -105,8 +106,14 @@ class PhoneMaterial:
 
     @property
     def phones(self) -> tuple[str, ...]:
-        """Every phone of training, in code point order."""
-        return tuple(sorted({*self.corpus.phones, *(phone for row in self.real for phone in row.phones.split())}))
+        """The tokens: the phones of training in code point order.
+
+        A phone with modifiers that makes up less than one in 100,000 is left to its simpler form.
+        """
+        counts = Counter(self.corpus.summary()["phones"])
+        counts.update(phone for row in self.real for phone in row.phones.split())
+        least = RARE * sum(counts.values())
+        return tuple(sorted(phone for phone, n in counts.items() if n >= least or simplified(phone) == phone))
 
     def examples(self, vocabulary: PhoneTokens, dev_speakers: Sequence[str]) -> tuple[list[Example], list[Example]]:
         """Train and dev; each dev sentence is read by one of `dev_speakers`, who read nothing in training."""
