@@ -55,8 +55,8 @@ def unasked(rejected: Mapping[str, int], config: VoiceConfig) -> int:
     return rejected.get(HELD_OUT, 0) + (rejected.get(OTHER_SPEAKER, 0) if config.only_speaker else 0)
 
 
-def gather_voice(corpus: Corpus, embargo: Sequence[Corpus], config: VoiceConfig) -> VoiceMaterial:
-    """The rows; CorpusError without a train split, LeakFound where it breaches the embargo of dev and test (law 5)."""
+def screened(corpus: Corpus, embargo: Sequence[Corpus]) -> tuple[list[Utterance], list[Utterance]]:
+    """Rows of train and of dev; CorpusError without a train split, LeakFound where it breaches the embargo (law 5)."""
     train, dev = list(corpus.split("train")), list(corpus.split("dev"))
     if not train:
         raise CorpusError(
@@ -67,6 +67,12 @@ def gather_voice(corpus: Corpus, embargo: Sequence[Corpus], config: VoiceConfig)
     held = [row for one in (corpus, *embargo) for row in one.split("dev")]
     tests = [row for one in (corpus, *embargo) for row in one.split("test")]
     refuse_breach(train, EmbargoIndex.of(held, tests), where=str(corpus.root))
+    return train, dev
+
+
+def gather_voice(corpus: Corpus, embargo: Sequence[Corpus], config: VoiceConfig) -> VoiceMaterial:
+    """The rows; CorpusError without a train split, LeakFound where it breaches the embargo of dev and test (law 5)."""
+    train, dev = screened(corpus, embargo)
     speakers = _speakers(train, config)
     spoken = [row for row in train if not config.only_speaker or row.speaker == config.only_speaker]
     return VoiceMaterial(

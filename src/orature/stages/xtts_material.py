@@ -18,15 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from orature.core.errors import AudioError, ConfigError, CorpusError
+from orature.core.errors import AudioError, ConfigError
 from orature.core.files import fsync_tree, write_beside, write_json_lines
 from orature.core.progress import Progress
 from orature.core.types import RATE_HZ, Reject, Utterance
 from orature.data import audio
 from orature.data.corpus import Corpus, reject_json
 from orature.engines.language_codes import codes_of
-from orature.stages.voice_material import HELD_OUT, spread
-from orature.text.leaks import EmbargoIndex, refuse_breach
+from orature.stages.voice_material import HELD_OUT, screened, spread
 from orature.train.voice.xtts_config import RATE_HZ as XTTS_HZ
 from orature.train.voice.xtts_config import XttsTuning
 
@@ -72,16 +71,7 @@ def gather_xtts(
     `language` stands for that of every row, `known` are the tags of the start. CorpusError without a train split,
     ConfigError where a language is not named, LeakFound where train breaches the embargo.
     """
-    train, dev = list(corpus.split("train")), list(corpus.split("dev"))
-    if not train:
-        raise CorpusError(
-            "the corpus has no train utterances",
-            where=str(corpus.root),
-            next_step="make splits with `orature split CORPUS --to NEW`",
-        )
-    held = [row for one in (corpus, *embargo) for row in one.split("dev")]
-    tests = [row for one in (corpus, *embargo) for row in one.split("test")]
-    refuse_breach(train, EmbargoIndex.of(held, tests), where=str(corpus.root))
+    train, dev = screened(corpus, embargo)
     dev = spread(sorted(dev, key=lambda row: row.id), _SPARE * config.dev_rows)
     spoken = {row.id: language or row.language for row in (*train, *dev)}
     if "und" in spoken.values():
