@@ -25,6 +25,7 @@ from orature.engines.voices import open_voice
 from orature.evaluate.pitch import pitch_of
 from orature.flow import Resources, Run, Store
 from orature.stages.inputs import voice_ref
+from orature.text.text_corpus import Sentence
 
 TEXT = "habari za asubuhi watoto wanasoma kitabu nyumbani"
 FOLDER = Path(str(engines.__file__)).parent
@@ -202,3 +203,15 @@ def test_synthetic_rows_say_which_neighbour_read_them(tmp_path: Path) -> None:
     folder = store.path_of(Run(store, "test", "test").do(stage, on=Resources(progress=False)))
     made = [cut["custom"] for cut in Corpus.open(folder).cuts()]
     assert made and all(custom["reads_with"] == "qu" and "Quechuan" in custom["reads_because"] for custom in made)
+
+
+def test_each_row_keeps_its_own_sound_while_the_next_are_spoken(tmp_path: Path) -> None:
+    short, long = "wasi", "wasi " * 9
+    rows = [Sentence(f"s/{n:03d}", f"{short} {n % 7 * 'ka'}" if n % 2 else f"{long}{n % 5 * 'ri'}") for n in range(70)]
+    unchecked = ("too-fast", "too-slow", "cut-off")
+    stage = reading(text_corpus(tmp_path / "text", rows), voice=voice_ref("espeak"), per_shard=70, unchecked=unchecked)
+    store = Store(tmp_path / "store")
+    made = list(Corpus.open(store.path_of(Run(store, "test", "test").do(stage, on=Resources(progress=False)))))
+    lasting = {row.id: row.audio.duration_s for row in made}
+    assert len(made) == 70
+    assert max(lasting[f"s/{n:03d}"] for n in range(1, 70, 2)) < min(lasting[f"s/{n:03d}"] for n in range(0, 70, 2))
