@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from orature.data.corpus import save_corpus
 from orature.engines.characters import BLANK, Characters
 from orature.engines.conformer import ConformerConfig, ConformerCtc
 from orature.engines.families import families
+from orature.engines.phone_tokens import PhoneTokens
 from orature.engines.recognisers import save_model
 
 WORDS = "shuk ishkay kimsa chusku pichka sukta kanchis pusak iskun chunka wasi yaku".split()
@@ -55,4 +57,17 @@ def model_in(folder: Path, texts: Sequence[str], *, blank: float = 0.0, cer: flo
         "guards": {"characters_outside": {}, "overfit_cer": 0.2},
     }
     (folder / "training.json").write_text(json.dumps(training), encoding="utf-8")
+    return folder
+
+
+def phone_model_in(folder: Path, phones: Sequence[str] = ("a", "k", "m", "ʃ", "iː"), *, blank: float = -1.0) -> Path:
+    """A micro model of phones, never trained, whose head favours blank by `blank`."""
+    torch.manual_seed(5)
+    tokens: Any = PhoneTokens(tuple(sorted(normalize("NFD", phone) for phone in phones)))
+    model = ConformerCtc(ConformerConfig.of_size("micro", vocabulary=len(tokens)))
+    with torch.no_grad():
+        model.head.weight *= 10  # so that it writes different phones
+        model.head.bias[BLANK] += blank
+    facts = {"name": "phones", "family": "conformer", "languages": "qu,sw"}
+    save_model(folder, families()["orature-conformer-ctc"], model, tokens, facts)
     return folder

@@ -17,15 +17,15 @@ from orature.cli.main import main
 from orature.flow import Store
 
 
-def start(arguments: list[str]) -> int:
-    """The process id of a child that runs the command."""
+def start(arguments: list[str], said: Path) -> int:
+    """The process id of a child that runs the command; what it says goes to the file `said`, begun anew."""
     child = os.fork()
     if child:
         return child
     os.setsid()
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
+    into = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(into, 1)
+    os.dup2(into, 2)
     status = 1
     try:
         main(arguments)
@@ -54,18 +54,24 @@ def forget(folder: Path) -> None:
         store.drop(key)
 
 
+def failed(status: int | None, said: Path) -> int:
+    """1, and what the run had said."""
+    print(f"a run ended with {status}:\n{said.read_text(errors='replace')}", file=sys.stderr)
+    return 1
+
+
 def run() -> int:
     source, out, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    options = sys.argv[6:]
+    options, said = sys.argv[6:], out / "said.txt"
     began = time.monotonic()
-    calm = status_after(start(["up", source, "--to", str(out / "calm"), *options]), 600)
+    calm = status_after(start(["up", source, "--to", str(out / "calm"), *options], said), 600)
     whole_s = time.monotonic() - began
     if calm != 0:
-        return 2
+        return failed(calm, said)
     draw = random.Random(seed)
     killed = 0
     while killed < kills:
-        child = start(["up", source, "--to", str(out / "shaken"), *options])
+        child = start(["up", source, "--to", str(out / "shaken"), *options], said)
         status = status_after(child, draw.uniform(0.03, 0.9) * whole_s)
         if status is None:
             os.killpg(child, signal.SIGKILL)
@@ -74,9 +80,10 @@ def run() -> int:
         elif status == 0:
             forget(out / "shaken")
         else:
-            return 3
+            return failed(status, said)
     print(f"killed {killed} times")
-    return 0 if status_after(start(["up", source, "--to", str(out / "shaken"), *options]), 600) == 0 else 4
+    last = status_after(start(["up", source, "--to", str(out / "shaken"), *options], said), 600)
+    return 0 if last == 0 else failed(last, said)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Example::
 
     orature transcribe my_model/model talk.m4a interview.wav --as srt --to captions/
+    orature transcribe talk.wav --phones --as TextGrid --to praat/
     ffmpeg -i film.mkv -f wav - | orature transcribe my_model/model - --as txt
 """
 
@@ -29,15 +30,27 @@ def register(app: typer.Typer) -> None:
     lines = (
         "orature transcribe my_model/model talk.wav",
         "orature transcribe my_model/model *.mp3 --as srt --to captions/",
+        "orature transcribe talk.wav --phones",
     )
     app.command(epilog=example(*lines))(transcribe)
 
 
 @run_command
 def transcribe(
-    model: Annotated[Path, typer.Argument(help="A model folder.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings; - reads standard input.")],
-    kind: Annotated[str, typer.Option("--as", help="txt, json, srt or vtt.")] = "txt",
+    model: Annotated[Path, typer.Argument(help="A model folder, or base; with --phones it may be left out.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE...", help="Recordings; - reads standard input.", show_default=False),
+    ] = None,
+    phones: Annotated[
+        bool, typer.Option("--phones", help="IPA phones with their times, of any language.", show_default=False)
+    ] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--as", help="txt, json, srt, vtt, tsv or TextGrid (default: txt, phones tsv).", show_default=False
+        ),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for one file a recording (default: print).", show_default=False)
     ] = None,
@@ -56,18 +69,16 @@ def transcribe(
 ) -> None:
     """Write down what is said in recordings, with word times; long ones are decoded in overlapping windows.
 
+    With --phones they are written in IPA, whatever the language, by the model of phones that comes with Orature.
     A recording that cannot be used is named with its reason, the others are still done, and the exit code is 2.
     """
-    from orature.core.errors import ConfigError
     from orature.core.files import refuse_unwritable
-    from orature.data.transcripts import FORMATS
     from orature.engines.recognisers import load_recogniser
     from orature.stages.transcribe import decoder_in
     from orature.train.devices import prepare_device
 
-    if kind not in FORMATS:
-        raise ConfigError(f"there is no transcript format {kind!r}", next_step=f"choose one of {', '.join(FORMATS)}")
-    kind = "json" if as_json else kind
+    kind = "json" if as_json else _format(kind, phones)
+    model, files = _asked(model, files or [], phones)
     if to is not None:
         refuse_unwritable(to)
     device = prepare_device(device, threads)
@@ -75,25 +86,47 @@ def transcribe(
     recogniser = load_recogniser(
         model, device=device, language=lang, decoder=decoder_in(str(decoder or "")), precision=precision
     )
-    done: list[Transcript | str] = []
-    refused = 0
-    names = _output_names(files, kind)
-    for path in files:
-        outcome = _one(recogniser, path)
-        done.append(outcome)
-        if isinstance(outcome, str):
-            refused += 1
-            complain(outcome)
-            continue
-        if to is not None:
-            _write(to / names[path], outcome, kind)
-        elif not as_json:
-            _print(outcome, kind, several=len(files) > 1)
+    done = _all(recogniser, files, _unit(model, phones), kind, to, quiet=as_json)
     if as_json and to is None:
         emit(_documents(files, done), True)
+    refused = sum(isinstance(outcome, str) for outcome in done)
     if refused:
         complain(f"{refused} of {len(files)} recordings could not be transcribed")
         raise typer.Exit(2)
+
+
+def _format(kind: str | None, phones: bool) -> str:
+    from orature.core.errors import ConfigError
+    from orature.data.transcripts import FORMATS
+
+    kind = kind or ("tsv" if phones else "txt")
+    if kind not in FORMATS:
+        raise ConfigError(f"there is no transcript format {kind!r}", next_step=f"choose one of {', '.join(FORMATS)}")
+    return kind
+
+
+def _all(
+    recogniser: Recogniser,
+    files: list[Path],
+    unit: Literal["words", "phones"],
+    kind: str,
+    to: Path | None,
+    *,
+    quiet: bool,
+) -> list[Transcript | str]:
+    """The outcome of each recording, printed or written as soon as it is there."""
+    done: list[Transcript | str] = []
+    names = _output_names(files, kind)
+    for path in files:
+        outcome = _one(recogniser, path, unit)
+        done.append(outcome)
+        if isinstance(outcome, str):
+            complain(outcome)
+        elif to is not None:
+            _write(to / names[path], outcome, kind)
+        elif not quiet:
+            _print(outcome, kind, several=len(files) > 1)
+    return done
 
 
 def _precision(
@@ -127,7 +160,44 @@ def _precision(
     return precision
 
 
-def _one(recogniser: Recogniser, path: Path) -> Transcript | str:
+def _asked(model: Path, files: list[Path], phones: bool) -> tuple[Path, list[Path]]:
+    """The model and the recordings; with `phones` and no model first, that of the package; ConfigError for none."""
+    from orature.core.errors import ConfigError
+    from orature.engines.shipped import BASE, is_shipped
+
+    if phones and not model.is_dir() and not is_shipped(str(model)) and (not files or _is_recording(model)):
+        return Path(BASE), [model, *files]
+    if not files:
+        raise ConfigError(
+            "no recording is named",
+            where=f"orature transcribe {model}",
+            next_step="orature transcribe MODEL FILE..., or orature transcribe FILE... --phones",
+        )
+    return model, files
+
+
+def _is_recording(path: Path) -> bool:
+    return str(path) == _STDIN or path.is_file()
+
+
+def _unit(model: Path, phones: bool) -> Literal["words", "phones"]:
+    """What the model writes; ModelError where phones were asked of one that writes letters."""
+    from orature.core.errors import ModelError
+    from orature.engines.hub import model_folder
+    from orature.engines.phone_tokens import writes_phones
+
+    if writes_phones(model_folder(model)):
+        return "phones"
+    if phones:
+        raise ModelError(
+            "this model writes letters, not phones",
+            where=str(model),
+            next_step="leave the model out to use the one that comes with Orature: orature transcribe FILE --phones",
+        )
+    return "words"
+
+
+def _one(recogniser: Recogniser, path: Path, unit: Literal["words", "phones"]) -> Transcript | str:
     """The transcript of one recording, or a sentence that says why there is none."""
     from orature.core.errors import AudioError
     from orature.core.types import RATE_HZ, Refusal
@@ -146,7 +216,7 @@ def _one(recogniser: Recogniser, path: Path) -> Transcript | str:
         return f"{outcome.detail}\n  where: {name}"
     card = recogniser.card
     language = card.languages[0] if len(card.languages) == 1 else "und"
-    return Transcript(outcome, name, len(samples) / RATE_HZ, language, card.name)
+    return Transcript(outcome, name, len(samples) / RATE_HZ, language, card.name, unit)
 
 
 def _output_names(files: list[Path], kind: str) -> dict[Path, str]:

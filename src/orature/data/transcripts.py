@@ -1,4 +1,4 @@
-"""Writes what was recognised as plain text, JSON, SubRip (srt) or WebVTT (vtt), with word times.
+"""Writes what was recognised as plain text, JSON, SubRip (srt), WebVTT (vtt), tables (tsv) or TextGrid, with times.
 
 Example::
 
@@ -22,8 +22,9 @@ from unicodedata import category, east_asian_width
 from orature.core.errors import ConfigError
 from orature.core.files import write_beside
 from orature.core.types import Hypothesis, Word
+from orature.data.transcript_tables import textgrid, tsv
 
-Format = Literal["txt", "json", "srt", "vtt"]
+Format = Literal["txt", "json", "srt", "vtt", "tsv", "TextGrid"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
 LINE_COLUMNS = 42
@@ -48,6 +49,7 @@ class Transcript:
     duration_s: float | None = None
     language: str = "und"
     model: str = ""
+    unit: Literal["words", "phones"] = "words"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,12 @@ def render(transcript: Transcript, kind: str) -> str:
         return _srt(captions(words_of(transcript)))
     if kind == "vtt":
         return _vtt(captions(words_of(transcript)))
+    if kind == "tsv":
+        return tsv(words_of(transcript))
+    if kind == "TextGrid":
+        words = words_of(transcript)
+        end_s = transcript.duration_s if transcript.duration_s is not None else words[-1].end_s if words else 0.0
+        return textgrid(words, duration_s=end_s, tier=transcript.unit)
     raise ConfigError(f"transcripts cannot be written as {kind!r}", next_step=f"use one of: {', '.join(FORMATS)}")
 
 
@@ -84,7 +92,7 @@ def write(path: Path, transcript: Transcript, kind: str) -> None:
 
 
 def as_dict(transcript: Transcript) -> dict[str, object]:
-    """The JSON form: text, words with times and confidence, segments as the captions have them, n-best if asked for."""
+    """The JSON form: text, words (or phones) with times and confidence, segments as captions, n-best if asked for."""
     heard = transcript.hypothesis
     words = words_of(transcript)
     more: dict[str, object] = {}
@@ -99,7 +107,7 @@ def as_dict(transcript: Transcript) -> dict[str, object]:
         "duration_s": None if transcript.duration_s is None else round(transcript.duration_s, 3),
         "text": heard.text,
         "score": round(heard.score, 4),
-        "words": [
+        transcript.unit: [
             {
                 "text": word.text,
                 "start_s": round(word.start_s, 3),

@@ -1,4 +1,6 @@
-"""Where a model lies: a folder, or a hub id that the user allowed to be downloaded (never pickled weights).
+"""Where a model lies: in the package (`base`), a folder, or a hub id that the user allowed to be downloaded.
+
+Weights are never pickled ones.
 
 Example::
 
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from orature.core.errors import ModelError
 from orature.engines.language_codes import codes_of
+from orature.engines.shipped import is_shipped, shipped
 
 ALLOW = "ORATURE_ALLOW_NETWORK"
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -27,12 +30,14 @@ def model_folder(
     revision: str | None = None,
     language: str | None = None,
 ) -> Path:
-    """The local folder of `source`, a path or a hub id `owner/name`.
+    """The local folder of `source`: "base" (the model of the package), a path, or a hub id `owner/name`.
 
     An id is downloaded only where `allow_network` (default: the environment variable ORATURE_ALLOW_NETWORK is 1), and
     only configuration, tokenizer and safetensors files; of the adapters of MMS (over a thousand) only that of
     `language`. ModelError where there is no such folder or no permission.
     """
+    if is_shipped(str(source)):
+        return shipped(str(source))
     path = Path(source)
     if path.is_dir():
         return path
