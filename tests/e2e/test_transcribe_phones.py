@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from tests.e2e.test_transcribe import clip, transcribe
 from tiny import LATIN, model_in, phone_model_in
 
 from orature.core.errors import ModelError
@@ -16,6 +15,7 @@ from orature.core.types import Hypothesis, Word
 from orature.data.transcripts import Transcript, render
 from orature.engines import hub, shipped
 from orature.text.phones import is_phone
+from tests.e2e.test_transcribe import clip, transcribe
 
 
 @pytest.fixture(scope="module")
