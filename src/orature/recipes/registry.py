@@ -87,6 +87,11 @@ _TABLE: dict[str, Recipe] = {
         "orature.recipes.multilingual",
         "one model for several languages, beside one for each alone",
     ),
+    "transfer": Recipe(
+        "transfer",
+        "orature.recipes.transfer",
+        "what a start brings: from it and from nothing at equal compute, with several amounts of speech",
+    ),
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from orature.core.progress import say
 from orature.data.corpus import Corpus
+from orature.engines.phone_tokens import writes_phones
 from orature.engines.recognisers import can_read
 from orature.engines.torch_fast import Precision
 from orature.evaluate.compare import compare
@@ -100,8 +101,10 @@ def zero_shot(run: Run, stage: Train, splits: Ref, corpus_name: str, on: Resourc
 def spoken(model: Path, language: str) -> str | None:
     """The language to decode with: `language` where the model knows it, "" where it reads without, None if not at all.
 
-    Most families ask for none; MMS chooses an adapter by it, Whisper a token.
+    Most families ask for none; MMS chooses an adapter by it, Whisper a token. A model of phones writes no letters.
     """
+    if writes_phones(model):
+        return None
     for tag in dict.fromkeys((language, "")):
         if can_read(model, tag or None):
             return tag

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from orature.core.errors import ConfigError
 from orature.data.corpus import Corpus
 from orature.engines.families import family_of, read_config
 from orature.engines.hub import model_folder
+from orature.engines.phone_tokens import writes_phones
+from orature.engines.shipped import BASE, NOTHING
 from orature.flow import Ref, Resources, Run
 from orature.recipes.settings import nearest, override
 from orature.stages.inputs import corpus_ref, model_ref
@@ -66,7 +68,7 @@ class UpOptions:
             raise ConfigError(f"there is no scale {self.scale!r}", next_step="choose smoke, dev or full")
         override(MakeSplits(corpus=_ANY), self.split, "split.")
         override(TrainConfig(), self.train, "train.")
-        if self.start is not None:
+        if self.start is not None and self.start != NOTHING:
             family_of(model_folder(self.start, language=self.language))
         for folder in (*self.rehearse, *self.guards):
             Corpus.open(Path(folder))
@@ -82,6 +84,23 @@ class UpOptions:
                 raise ConfigError(f"there is nothing called {name!r} to train with", next_step=nearest(name, EXTRAS))
         if self.extras and not self.texts:
             raise ConfigError(f"{', '.join(self.extras)} needs text", next_step="name a file of sentences with --text")
+
+
+FROM_NOTHING = ("network", "size", "subsampling", "normalisation", "overfit_clips")
+"""Fields of `TrainConfig` that only a training from random weights obeys."""
+
+
+def begun(options: UpOptions) -> UpOptions:
+    """The options of `up` with their start: where none is asked for, the model that comes with the package.
+
+    "none" asks for random weights, and so does any of the settings of `FROM_NOTHING`.
+    """
+    if options.start == NOTHING:
+        return replace(options, start=None)
+    given = [name for name in FROM_NOTHING if name in options.train]
+    if options.start is not None or given:
+        return options
+    return replace(options, start=BASE)
 
 
 def split_stage(corpus: Ref, options: UpOptions) -> MakeSplits:
@@ -142,7 +161,9 @@ def config_for(
 
 
 def _text_policy(folder: Path) -> dict[str, str]:
-    """Case and punctuation as a model of ours was trained with; {} for others."""
+    """Case and punctuation as a model of ours was trained with; {} for others, and for phones."""
+    if writes_phones(folder):
+        return {}
     try:
         policy = json.loads((folder / "training.json").read_text(encoding="utf-8"))["text_policy"]
         return {name: policy[name] for name in ("case", "punctuation")}
@@ -151,7 +172,9 @@ def _text_policy(folder: Path) -> dict[str, str]:
 
 
 def recipe_family(folder: Path) -> str:
-    """The family by which recipes go: MMS, whose adapters are trained, is one of its own."""
+    """The family by which recipes go: MMS, whose adapters are trained, is one of its own, and so are phone models."""
+    if writes_phones(folder):
+        return "phones"
     family = family_of(folder).name
     adapted = family == "wav2vec2" and read_config(folder).get("adapter_attn_dim") is not None
     return "mms" if adapted else family

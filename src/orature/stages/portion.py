@@ -1,0 +1,97 @@
+"""A portion of the training speech of a corpus: what if there were only so many minutes?
+
+Example::
+
+    five = run.do(Portion(corpus=corpus, minutes=5.0))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from orature.core.errors import CorpusError
+from orature.core.types import Reject, Utterance
+from orature.data.corpus import CUTS, Corpus, save_corpus
+from orature.data.rows import utterance_of
+from orature.flow.context import StageContext
+from orature.flow.ref import Ref
+from orature.flow.stage import Stage
+from orature.stages.split import OWN_FIELDS, place_in_store
+
+NOT_DRAWN = "not-drawn"
+
+
+class Portion(Stage):
+    """All rows of `corpus` but those of train, of which as many are drawn as fit into `minutes`; others are rejected.
+
+    The order of drawing follows from `seed` and the ids alone, so that a smaller portion is part of every larger one
+    (but for the last rows, which are skipped where they do not fit). Only transcribed rows are counted and drawn.
+    CorpusError where not one fits.
+    """
+
+    name: ClassVar[str] = "portion"
+    version: ClassVar[int] = 1
+
+    corpus: Ref
+    minutes: float = Field(gt=0)
+    seed: int = 1
+
+    def run(self, ctx: StageContext) -> None:
+        """Writes the three files of a corpus; its digest is that of the corpus."""
+        corpus = Corpus.open(ctx.path_of(self.corpus))
+        drawn, seconds = self._drawn(corpus)
+        if not drawn:
+            raise CorpusError(
+                f"no training utterance fits into {self.minutes:g} minutes",
+                where=str(corpus.root),
+                next_step="ask for more minutes; `orature ingest` tells what each split holds",
+            )
+        store = "" if self.corpus.is_external else str(corpus.root.parent)
+        rejects: list[Reject] = []
+        summary = save_corpus(ctx.writing, _rows(corpus, store, drawn, rejects), _late(rejects), root=ctx.out)
+        ctx.note(train_minutes=round(seconds / 60, 3), train_utterances=len(drawn))
+        ctx.conserve(
+            total=len(corpus), kept=summary["utterances"], rejected={NOT_DRAWN: len(rejects)}, reject_limit=1.0
+        )
+        ctx.declare_digest(summary["digest"])
+
+    def _drawn(self, corpus: Corpus) -> tuple[set[str], float]:
+        """Ids of the drawn rows and their seconds."""
+        rows = [(row.id, row.audio.duration_s) for row in corpus.split("train") if row.text]
+        seconds, drawn = 0.0, set()
+        for name, length_s in sorted(rows, key=lambda row: (_rank(self.seed, row[0]), row[0])):
+            if seconds + length_s <= 60 * self.minutes:
+                drawn.add(name)
+                seconds += length_s
+        return drawn, seconds
+
+
+def _rank(seed: int, name: str) -> bytes:
+    return blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+
+
+def _rows(
+    corpus: Corpus, store: str, drawn: set[str], rejects: list[Reject]
+) -> Iterator[tuple[Utterance, dict[str, Any]]]:
+    root = str(corpus.root)
+    for number, cut in enumerate(corpus.cuts()):
+        where = f"{CUTS}:{number + 1}"
+        row = utterance_of(cut, root, where)
+        if row.split == "train" and row.id not in drawn:
+            rejects.append(Reject(row.id, NOT_DRAWN, "", where))
+            continue
+        audio = replace(row.audio, path=place_in_store(row.audio.path, store))
+        yield (
+            replace(row, audio=audio),
+            {name: value for name, value in cut["custom"].items() if name not in OWN_FIELDS},
+        )
+
+
+def _late(rejects: list[Reject]) -> Iterator[Reject]:
+    """Read only after all rows were written: by then the list is full."""
+    yield from rejects
