@@ -24,7 +24,7 @@ from orature.core.progress import say
 from orature.flow import Ref, Run, open_store
 from orature.recipes.registry import Outcome, Request
 from orature.recipes.settings import override
-from orature.stages.inputs import corpus_ref
+from orature.stages.inputs import corpus_ref, model_ref
 from orature.stages.phone_text import PhoneText, phone_text_stage
 from orature.stages.phone_text_plan import PhoneTextSettings
 from orature.stages.train_base import TrainBase
@@ -91,6 +91,8 @@ class BaseSettings(BaseModel, frozen=True, extra="forbid"):
     dev_sentences: int = Field(default=300, ge=1)
     feature_weight: float = Field(default=0.0, ge=0.0)
     half: bool = True
+    start: str = ""
+    """A model of phones whose training goes on ("base": the one of the package); "": from nothing."""
     voices: int = Field(default=2, ge=1)
     """Processes that speak while the model trains (how, not what)."""
     name: str = "orature-base"
@@ -174,6 +176,7 @@ def _train(request: Request, settings: BaseSettings, phones: Ref) -> TrainBase:
         judge=tuple(corpus_ref(Path(one)) for one in settings.judge),
         dev_sentences=settings.dev_sentences,
         half=settings.half,
+        start=model_ref(settings.start) if settings.start else None,
         model_name=settings.name,
         command=_card_command(request),
     )

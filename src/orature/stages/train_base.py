@@ -12,13 +12,13 @@ from typing import Any, ClassVar, cast
 
 from pydantic import Field
 
-from orature.core.errors import ConfigError
+from orature.core.errors import ConfigError, ModelError
 from orature.core.files import write_json, write_json_lines
 from orature.core.progress import say
 from orature.data.corpus import Corpus, reject_json
 from orature.engines.native_folder import write_weights
 from orature.engines.network import CtcNetwork
-from orature.engines.phone_tokens import PhoneTokens
+from orature.engines.phone_tokens import PhoneTokens, writes_phones
 from orature.engines.recognisers import model_files
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.base_card import base_card
@@ -41,10 +41,11 @@ class TrainBase(Stage):
     """A model folder whose tokens are phones; `training.json`, a card, `train_log.jsonl`, `rejects.jsonl`.
 
     `phones` is phone text (`PhoneText`); `real` are corpora whose train rows are mixed in with espeak-ng's phones for
-    their transcripts, by `config.mix`; `judge` are corpora whose dev and test rows are only measured, once, at the end.
-    Checkpoints are chosen by the phone error rate on dev (in the log it stands where the CER does): sentences and
-    speakers that training never hears, spoken plainly. `half` stores float16. `feature_weight` weighs the loss of
-    articulatory features. `command` is for the card.
+    their transcripts, by `config.mix`; `start` is a model of phones whose training goes on (its inventory stays, phones
+    outside of it are written in a simpler form); `judge` are corpora whose dev and test rows are only measured, once,
+    at the end. Checkpoints are chosen by the phone error rate on dev (in the log it stands where the CER does):
+    sentences and speakers that training never hears, spoken plainly. `half` stores float16. `feature_weight` weighs the
+    loss of articulatory features. `command` is for the card.
     """
 
     name: ClassVar[str] = "train-base"
@@ -55,6 +56,7 @@ class TrainBase(Stage):
     feature_weight: float = Field(default=0.0, ge=0.0)
     real: tuple[Ref, ...] = ()
     judge: tuple[Ref, ...] = ()
+    start: Ref | None = None
     dev_sentences: int = Field(default=300, ge=1)
     half: bool = True
     model_name: str = "orature-base"
@@ -68,10 +70,18 @@ class TrainBase(Stage):
         device = prepare_device(ctx.resources.device, ctx.resources.threads)
         real = [Corpus.open(ctx.path_of(ref)) for ref in self.real]
         material = PhoneMaterial.of(PhoneCorpus.open(ctx.path_of(self.phones)), real, self.dev_sentences)
+        start = None if self.start is None else ctx.path_of(self.start)
+        if start is not None and not writes_phones(start):
+            raise ModelError(
+                "the start of a base model writes letters, not phones",
+                where=str(start),
+                next_step="name a folder that `orature run base` made, or base",
+            )
         job = Job(
-            config=self.config,
+            config=self.config if start is None else self.config.model_copy(update={"head": "keep"}),
             texts=(),
             languages=tuple(material.languages),
+            start=None if start is None else str(start),
             subsampling=2 if self.config.subsampling == 2 else 4,
             phones=material.phones,
             speech=self.speech,
@@ -110,7 +120,8 @@ class TrainBase(Stage):
             f"train-base: curves while it runs: tensorboard --logdir {ctx.logs}"
         )
         spread = Spread(device, on.threads, on.processes, on.sharding, on.batch_seconds)
-        ended = train_job(job, made, spread, Place(ctx.state / "training", ctx.logs, on.progress))
+        place = Place(ctx.state / "training", ctx.logs, on.progress, score_start=self.start is not None)
+        ended = train_job(job, made, spread, place)
         ctx.note(audio_s_per_s=round(ended.audio_s_per_s, 1))
         return ended.outcome
 
@@ -178,5 +189,5 @@ class TrainBase(Stage):
             "train_hours": round(float(text["hours_expected"]), 4),
             "dev": {"cer": round(outcome.dev.cer, 6), "wer": round(outcome.dev.wer, 6)},
             "dev_per_by_language": {language: round(rate, 6) for language, rate in outcome.dev.languages.items()},
-            "start": None,
+            "start": None if self.start is None else {"name": Path(self.start.path).name, "digest": self.start.digest},
         }
