@@ -18,6 +18,7 @@ from orature.core.types import RATE_HZ
 from orature.engines.characters import Characters
 from orature.engines.conformer import ConformerConfig, ConformerCtc
 from orature.engines.families import Start
+from orature.engines.head_prior import plant
 from orature.engines.native_folder import (
     check_head,
     config_in,
@@ -43,7 +44,10 @@ def load(folder: Path, *, language: str | None = None) -> tuple[ConformerCtc, Ch
 
 
 def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[ConformerCtc, Characters | PhoneTokens]:
-    """The network with an output layer for `texts`: a new one ("auto", "new"), a longer one, or as it is."""
+    """The network with an output layer for `texts`: a new one ("auto", "new"), a longer one, or as it is.
+
+    A new one on a model of phones is made from that of the phones where `start.prior` says how.
+    """
     network, old = load(folder)
     config = network.config.model_copy(update=_overrides(start, folder))
     fresh = ConformerCtc(config)
@@ -57,7 +61,10 @@ def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[ConformerCt
                 where=str(folder),
                 next_step="leave --set head=extend out: it gets an output layer for the letters of your texts",
             )
-        old = Characters(())
+        letters = taken_up(fresh, Characters(()), texts, start)
+        if start.prior is not None:
+            plant(fresh.head, network.head, old, letters, start.prior)
+        return fresh, letters
     return fresh, taken_up(fresh, old, texts, start)
 
 

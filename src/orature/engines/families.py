@@ -26,9 +26,12 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from orature.core.errors import ModelError
+
+if TYPE_CHECKING:
+    from orature.engines.head_prior import HeadPrior
 
 Kind = Literal["ctc", "seq2seq", "recogniser"]
 Head = Literal["auto", "new", "extend", "keep"]
@@ -41,7 +44,7 @@ class Start:
     `head`: "new" throws the old output layer away; "extend" keeps its rows and adds one for each new character; "keep"
     trains the vocabulary as it is; "auto" lets the family choose (new for CTC, extend for encoder-decoders and
     adapters). `overrides` replaces fields of the checkpoint's config (dropouts above all). `language` is the BCP-47 tag
-    of the target; `lora_rank` 0 means no LoRA.
+    of the target; `lora_rank` 0 means no LoRA. `prior` makes a new output layer from that of a model of phones.
     """
 
     head: Head = "auto"
@@ -49,6 +52,7 @@ class Start:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     adapters: bool = False
     lora_rank: int = 0
+    prior: HeadPrior | None = None
 
 
 @dataclass(frozen=True, slots=True)

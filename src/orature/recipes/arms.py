@@ -26,7 +26,7 @@ from orature.data.corpus import Corpus
 from orature.flow import Ref, Resources, Run
 from orature.recipes.scoring import decode_and_score, score_of
 from orature.stages.train import Train
-from orature.train.config import TrainConfig
+from orature.train.config import PriorConfig, TrainConfig
 from orature.train.mixing import MixConfig, origin_weights_for_ratio, shares_of_origins
 
 Metric = Literal["cer", "wer"]
@@ -114,6 +114,7 @@ def equal_budget(config: TrainConfig, *, real_s: float, last_share: float = 0.2)
             "warmup_share": LAST_WARMUP,
             "hold_share": 0.0,
             "head": "keep",
+            "prior": PriorConfig(source="none"),
             "freeze_encoder_updates": 0,
             "overfit_clips": 0,
             "augment": augment.model_copy(update={"masks_from_update": 0}),

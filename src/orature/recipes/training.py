@@ -24,9 +24,11 @@ from orature.flow import Ref, Resources, Run
 from orature.recipes.settings import nearest, override
 from orature.stages.inputs import corpus_ref, model_ref
 from orature.stages.language_model import text_ref
+from orature.stages.letter_prior import settled
 from orature.stages.pool import Pool
 from orature.stages.split import MakeSplits
 from orature.stages.train import Train
+from orature.text.letter_table import read_table
 from orature.train.config import Scale, TrainConfig
 from orature.train.presets import preset_for
 
@@ -35,6 +37,7 @@ UNKNOWN_SPEAKERS = 100
 SCALES = ("smoke", "dev", "full")
 EXTRAS, LATER = ("lm", "back_translation"), ("pseudo_label", "speech_translation")
 """What `up` can do with more than transcribed speech, now and in later versions."""
+_TABLE = "table:"
 _ANY = Ref(key="external", stage="corpus", digest="0" * 64)
 """Stands for a corpus while options are looked at."""
 
@@ -67,7 +70,7 @@ class UpOptions:
         if self.scale not in SCALES:
             raise ConfigError(f"there is no scale {self.scale!r}", next_step="choose smoke, dev or full")
         override(MakeSplits(corpus=_ANY), self.split, "split.")
-        override(TrainConfig(), self.train, "train.")
+        override(TrainConfig(), with_table(self.train), "train.")
         if self.start is not None and self.start != NOTHING:
             family_of(model_folder(self.start, language=self.language))
         for folder in (*self.rehearse, *self.guards):
@@ -120,6 +123,10 @@ def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Trai
     corpus = Corpus.open(run.path_of(splits))
     config = train_config(corpus, options)
     start = None if options.start is None else model_ref(options.start)
+    folder = None if start is None else Path(start.path)
+    languages = [str(tag) for tag in corpus.summary()["languages"]]
+    prior = settled(config.prior, folder, languages, head=config.head)
+    config = config.model_copy(update={"prior": prior})
     rehearse = tuple(corpus_ref(Path(folder)) for folder in options.rehearse)
     label = config.size if start is None else family_of(Path(start.path)).name
     return Train(
@@ -157,7 +164,21 @@ def config_for(
         preset = preset_for(recipe_family(model_folder(options.start)), hours)
         config = override(TrainConfig(), preset.overrides(options.scale, hours=hours), "preset.")
         config = config.model_copy(update=_text_policy(model_folder(options.start)))
-    return override(config.model_copy(update={"seed": options.seed}), options.train, "train.")
+    return override(config.model_copy(update={"seed": options.seed}), with_table(options.train), "train.")
+
+
+def with_table(train: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Overrides of `TrainConfig` with the rows of the file of `prior=table:FILE` (or `prior.source`) in its place.
+
+    So that the key of a run holds what the table says, and not where it lies. ConfigError for a table with a fault.
+    """
+    prior = train.get("prior")
+    fields = dict(prior) if isinstance(prior, Mapping) else {"source": prior}
+    source = fields.get("source")
+    if not isinstance(source, str) or not source.startswith(_TABLE):
+        return train
+    rows = read_table(Path(source.removeprefix(_TABLE)))
+    return {**train, "prior": {**fields, "source": "table", "rows": rows}}
 
 
 def _text_policy(folder: Path) -> dict[str, str]:

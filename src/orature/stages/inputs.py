@@ -24,7 +24,15 @@ from orature.engines.voices import open_voice, parse_voice, voice_files
 from orature.flow import Ref
 from orature.text.text_corpus import TextCorpus
 
-_LEFT_OUT = ("README.md", "train_log.jsonl", "rejects.jsonl", "training.json", "artefact.json", "parity.json")
+_LEFT_OUT = (
+    "README.md",
+    "train_log.jsonl",
+    "rejects.jsonl",
+    "training.json",
+    "artefact.json",
+    "parity.json",
+    "prior.tsv",
+)
 """What says nothing about what a model computes."""
 
 

@@ -21,7 +21,9 @@ from orature.data.corpus import Corpus, reject_json
 from orature.engines.recognisers import model_files
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.card import model_card
+from orature.stages.letter_prior import TABLE, Prior, PriorMaker
 from orature.stages.train_material import Material, gather
+from orature.text.alphabet import prepare
 from orature.train import guards
 from orature.train.config import TrainConfig
 from orature.train.devices import prepare_device
@@ -34,13 +36,14 @@ _GUARDS = "guards.json"
 
 
 class Train(Stage):
-    """A model folder (`config.json`, weights, vocabulary, card, `train_log.jsonl`, `rejects.jsonl`).
+    """A model folder (`config.json`, weights, vocabulary, card, `train_log.jsonl`, `rejects.jsonl`; `prior.tsv`).
 
     The alphabet comes from the train split alone, checkpoints are chosen by dev, test is never opened except for the
     embargo: a training row that repeats a dev or test sentence or recording stops the run (law 5). `start` is a model
-    folder of any trainable family; `rehearse` are corpora of old languages, mixed into training by
-    `config.mix.rehearsal_share` and standing guard on dev; `guards` only stand guard; `language` is the target where
-    the family asks for one.
+    folder of any trainable family; one that writes phones lends the letters their first weights by `config.prior`,
+    learned from the train split of `corpus` alone and shown in `prior.tsv`. `rehearse` are corpora of old languages,
+    mixed into training by `config.mix.rehearsal_share` and standing guard on dev; `guards` only stand guard; `language`
+    is the target where the family asks for one.
     """
 
     name: ClassVar[str] = "train"
@@ -67,6 +70,8 @@ class Train(Stage):
             start=None if self.start is None else str(ctx.path_of(self.start)),
             language=self.language or (material.targets[0] if len(material.targets) == 1 else None),
         )
+        prior = self._prior(ctx, job, material, device)
+        job = replace(job, prior=None if prior is None else prior.head)
         job, made, rejects = _fitting(job, material)
         if not job.train:
             raise TrainingFailed("no training utterance is left", next_step="see the reasons with `orature check`")
@@ -74,8 +79,22 @@ class Train(Stage):
         outcome = self._fit(ctx, job, made, material, device)
         kept = len(job.train)
         ctx.conserve(total=material.total, kept=kept, rejected=_counts(rejects), reject_limit=self.reject_limit)
-        self._write(ctx, made, self._facts(material, outcome, job, found, made), outcome, rejects)
+        facts = self._facts(material, outcome, job, found, made) | {"prior": None if prior is None else prior.facts}
+        self._write(ctx, made, facts, outcome, rejects)
+        if prior is not None:
+            with ctx.writing(TABLE) as part:
+                prior.write_table(part)
         ctx.note(dev_cer=round(outcome.dev.cer, 4), dev_wer=round(outcome.dev.wer, 4), updates=outcome.updates)
+
+    def _prior(self, ctx: StageContext, job: Job, material: Material, device: str) -> Prior | None:
+        """What the letters begin as where the start writes phones; once a key."""
+        policy = material.policy
+        rows = [(row, text) for row in material.train if (text := prepare(row.text or "", policy))]
+        with ctx.progress("train: listening for phones", self.config.prior.seconds, "s") as bar:
+            prior = PriorMaker(job, rows, lambda text: prepare(text, policy), ctx.state, device, bar).made()
+        if prior is not None:
+            say(f"train: {prior.told}")
+        return prior
 
     def _guard(self, ctx: StageContext, job: Job, made: Made, device: str) -> dict[str, Any]:
         """Alphabet and, from nothing, overfitting; once a key: a resumed run does not repeat them."""

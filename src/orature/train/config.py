@@ -16,8 +16,9 @@ from orature.engines.features import Normalisation
 from orature.engines.transformer_ctc import TransformerConfig
 from orature.train.augment_config import AugmentConfig
 from orature.train.mixing import MixConfig
+from orature.train.prior_config import PriorConfig
 
-__all__ = ["AugmentConfig", "MixConfig", "Scale", "TrainConfig"]
+__all__ = ["AugmentConfig", "MixConfig", "PriorConfig", "Scale", "TrainConfig"]
 
 Scale = Literal["smoke", "dev", "full"]
 _SHORT_S = 1.5
@@ -47,6 +48,8 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
     head: Literal["auto", "new", "extend", "keep"] = "auto"
     """The output layer of a checkpoint, see `orature.engines.families.Start`."""
+    prior: PriorConfig = PriorConfig()
+    """What a new output layer on a model of phones begins as."""
     model_overrides: dict[str, float | int | bool | str] = Field(default_factory=dict)
     """Fields of the checkpoint's own config, dropouts above all."""
     freeze: tuple[Literal["features", "encoder", "decoder"], ...] = ()

@@ -20,6 +20,7 @@ from orature.core.errors import ConfigError
 from orature.core.types import RATE_HZ
 from orature.engines.characters import Characters
 from orature.engines.families import Family, Start, families, family_of
+from orature.engines.head_prior import HeadPrior
 from orature.engines.network import CtcNetwork, Network
 from orature.engines.phone_tokens import PhoneTokens
 from orature.engines.vocabulary import CtcVocabulary, Vocabulary
@@ -100,6 +101,8 @@ class Job:
     speech_workers: int = 1
     """Processes that speak (how, not what)."""
     feature_weight: float = 0.0
+    prior: HeadPrior | None = None
+    """What the letters of a start that writes phones begin as; None: drawn."""
     train: tuple[Example, ...] = field(default=(), repr=False)
     dev: tuple[Example, ...] = field(default=(), repr=False)
 
@@ -144,6 +147,7 @@ class Job:
             language=",".join(self.languages) if several else self.language,
             overrides=config.model_overrides,
             adapters=config.train_only == "adapters",
+            prior=self.prior,
         )
         network, vocabulary = family.module().begin(folder, list(self.texts), start)
         if config.train_only == "lora":
