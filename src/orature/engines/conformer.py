@@ -228,6 +228,10 @@ class ConformerCtc(CtcNetwork):
         features_BTM, frames_B = self.features(samples_BS, lengths_B, warps_B)
         if spans is not None:
             features_BTM = mask_spans(features_BTM, *spans)
+        return self.hidden(features_BTM, frames_B)
+
+    def hidden(self, features_BTM: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states (B, T, D) and valid steps (B,) from normalised features and their frame counts."""
         x, frames_B = self.front(features_BTM, frames_B)
         steps = x.shape[1]
         mask_BT = torch.arange(steps, device=x.device) < frames_B[:, None].clamp(min=1)

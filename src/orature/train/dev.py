@@ -52,6 +52,23 @@ class DevReport:
             next_step="choose cer, macro-cer or language:xx with one of: " + ", ".join(sorted(self.languages)),
         )
 
+    def row(self) -> dict[str, object]:
+        """The figures for the log."""
+        row: dict[str, object] = {
+            "dev_cer": round(self.cer, 6),
+            "dev_wer": round(self.wer, 6),
+            "dev_loss": round(self.loss, 6),
+            "dev_blank_share": round(self.blank_share, 6),
+        }
+        if len(self.languages) > 1:
+            row["dev_macro_cer"] = round(self.macro_cer, 6)
+            row["dev_cer_by_language"] = {language: round(rate, 6) for language, rate in self.languages.items()}
+        return row
+
+    def said(self) -> str:
+        """The figure for the live line."""
+        return f"dev CER {100 * self.cer:.1f} %"
+
 
 class Tally:
     """Adds up errors utterance by utterance; sums of several processes may be added together."""

@@ -12,7 +12,7 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -60,6 +60,14 @@ class Freezing:
         for parameter in module.parameters():
             parameter.requires_grad_(id(parameter) not in held)
         return cls(trained, waiting if until else [], until)
+
+    def without(self, parameters: Sequence[nn.Parameter]) -> Freezing:
+        """The same policy with `parameters` never trained."""
+        held = {id(p) for p in parameters}
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        trained, waiting = ([p for p in some if id(p) not in held] for some in (self.trained, self.waiting))
+        return replace(self, trained=trained, waiting=waiting)
 
     def moved(self, names: Mapping[int, str], module: nn.Module) -> Freezing:
         """The same policy after the parameters of `module` were replaced; `names` are those before, by identity."""

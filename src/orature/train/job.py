@@ -29,6 +29,7 @@ from orature.train.ctc import CtcLearner
 from orature.train.freezing import Freezing
 from orature.train.learner import Learner
 from orature.train.loader import CACHE_MB, Example, Loader
+from orature.train.masked_config import MaskedConfig
 from orature.train.speech import SpeechSource
 from orature.train.speech_config import SpeechConfig
 
@@ -103,6 +104,8 @@ class Job:
     feature_weight: float = 0.0
     prior: HeadPrior | None = None
     """What the letters of a start that writes phones begin as; None: drawn."""
+    masked: MaskedConfig | None = None
+    """Masked prediction in place of transcripts; `config` then has its masks (`MaskedConfig.applied`)."""
     train: tuple[Example, ...] = field(default=(), repr=False)
     dev: tuple[Example, ...] = field(default=(), repr=False)
 
@@ -157,6 +160,8 @@ class Job:
         return family, network, vocabulary
 
     def _learner(self, family: Family, network: Network, vocabulary: Vocabulary) -> Learner:
+        if self.masked is not None:
+            return self._masked_learner(self.masked, family, network, vocabulary)
         if family.kind == "ctc":
             ctc, characters = cast(CtcNetwork, network), cast(CtcVocabulary, vocabulary)
             return CtcLearner(ctc, characters, self.config, self.languages, self.feature_weight)
@@ -164,6 +169,20 @@ class Job:
 
         writer, tokens = cast("Seq2SeqNetwork", network), cast("Seq2SeqVocabulary", vocabulary)
         return Seq2SeqLearner(writer, tokens, label_smoothing=self.config.label_smoothing)
+
+    def _masked_learner(
+        self, masked: MaskedConfig, family: Family, network: Network, vocabulary: Vocabulary
+    ) -> Learner:
+        from orature.engines.conformer import ConformerCtc
+        from orature.train.masked import MaskedLearner
+
+        if self.start is None or not isinstance(network, ConformerCtc):
+            raise ConfigError(
+                "masked prediction goes on from a Conformer of Orature's own",
+                next_step="give such a model as the start",
+            )
+        teacher = family.module().load(Path(self.start))[0]
+        return MaskedLearner(network, cast(CtcVocabulary, vocabulary), teacher, masked, self.config.seed)
 
     def loaders(self, made: Made, micro_seconds: float | None = None, *, processes: int = 1) -> tuple[Loader, Loader]:
         """Loaders of train and dev; several processes on a machine share the memory for decoded recordings."""
@@ -183,4 +202,7 @@ class Job:
         return train, dev
 
     def freezing(self, made: Made) -> Freezing:
-        return Freezing.of(made.network, made.learner.module, self.config)
+        found = Freezing.of(made.network, made.learner.module, self.config)
+        if self.masked is None or self.masked.keep_weight > 0:
+            return found
+        return found.without(made.network.parts()["head"])

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import gcd, inf
 
@@ -62,7 +62,10 @@ class Example:
 
 @dataclass(slots=True)
 class Batch:
-    """Padded samples (B, S), lengths (B,), joined targets, target lengths (B,), and what augmentation drew."""
+    """Padded samples (B, S), lengths (B,), joined targets, target lengths (B,), and what augmentation drew.
+
+    `draws` has a number for each utterance from which a task may draw more; it follows from (seed, epoch, utterance).
+    """
 
     items: list[Item]
     samples_BS: Tensor
@@ -72,6 +75,7 @@ class Batch:
     languages: list[str]
     warps_B: Tensor | None = None
     spans: tuple[Tensor, Tensor] | None = None
+    draws: list[int] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -114,6 +118,7 @@ def _rows(batch: Batch, first: int, past: int) -> Batch:
         languages=batch.languages[first:past],
         warps_B=None if batch.warps_B is None else batch.warps_B[first:past],
         spans=None if batch.spans is None else (batch.spans[0][first:past], batch.spans[1][first:past]),
+        draws=batch.draws[first:past],
     )
 
 
@@ -251,6 +256,7 @@ class Loader:
         """One batch; an utterance that its speed makes too short for its labels keeps its own speed."""
         began = time.thread_time()
         recordings, tokens, warps, time_spans, mel_spans = [], [], [], [], []
+        draws: list[int] = []
         self._speak(items, epoch, augment)
         for item in items:
             place = [item.index, item.copy] if item.copy else [item.index]
@@ -265,6 +271,7 @@ class Loader:
                 drawn = mask_spans_of(frames_of(len(samples)), self.mask_bins, rng, self.config.augment)
                 time_spans.append(drawn[0])
                 mel_spans.append(drawn[1])
+                draws.append(int(rng.integers(2**62)))
         if self.speech is not None:
             self.speech.heard.effects_s += time.thread_time() - began
         lengths = [len(samples) for samples in recordings]
@@ -282,6 +289,7 @@ class Loader:
             spans=(torch.from_numpy(stack_spans(time_spans)), torch.from_numpy(stack_spans(mel_spans)))
             if augment and masks
             else None,
+            draws=draws,
         )
 
     def _lengths_s(self, epoch: int) -> list[float]:

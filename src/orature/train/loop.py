@@ -23,7 +23,7 @@ from orature.core.progress import say
 from orature.train import checkpoint, memory, sharding
 from orature.train.checkpoint import Progressed
 from orature.train.config import TrainConfig
-from orature.train.dev import DevReport, Tally
+from orature.train.dev import DevReport
 from orature.train.freezing import Freezing
 from orature.train.learner import Learner
 from orature.train.loader import Batch, Loader, Planned
@@ -241,17 +241,18 @@ class Trainer:
         seconds = min(_DEV_BATCH_S, _DEV_SHARE * min(self._most_s, self.train.micro_seconds or math.inf))
         with parallel.evaluating(self.learner.module):
             own = self.learner.assess(self.dev, batch_seconds=seconds, part=part)
-        whole = Tally()
-        for each in parallel.gather(own):
+        whole, *others = parallel.gather(own)
+        for each in others:
             whole.merge(each)
-        return whole.report()
+        found: DevReport = whole.report()
+        return found
 
     def _score_start(self) -> None:
         """How the start does before it has learnt anything (with a new output layer: as badly as chance)."""
         report = self.assess()
-        row: dict[str, object] = {"update": 0, "epoch": 0, **_dev_figures(report)}
+        row: dict[str, object] = {"update": 0, "epoch": 0, **report.row()}
         self.progressed.log.append(row)
-        self.watcher.evaluated(row)
+        self.watcher.evaluated(row, report)
 
     def _evaluate(self) -> None:
         progressed, config = self.progressed, self.config
@@ -269,7 +270,7 @@ class Trainer:
         for name in sorted(figures):
             if f"{name}_of" in figures:
                 row[name] = round(figures[name] / max(figures[f"{name}_of"], 1e-9), 5)
-        row |= _dev_figures(report)
+        row |= report.row()
         progressed.log.append(row)
         progressed.figures = {}
         progressed.grad_sum = 0.0
@@ -282,7 +283,7 @@ class Trainer:
             best = self._keep(figure, self._weights)
         progressed.evaluations_without_gain = 0 if best else progressed.evaluations_without_gain + 1
         progressed.finished = progressed.evaluations_without_gain >= config.patience
-        self.watcher.evaluated(row)
+        self.watcher.evaluated(row, report)
         check_collapse(report, progressed, config)
         self._save()
         memory.release()
@@ -330,19 +331,6 @@ class Trainer:
             chosen=chosen,
             log=progressed.log,
         )
-
-
-def _dev_figures(report: DevReport) -> dict[str, object]:
-    row: dict[str, object] = {
-        "dev_cer": round(report.cer, 6),
-        "dev_wer": round(report.wer, 6),
-        "dev_loss": round(report.loss, 6),
-        "dev_blank_share": round(report.blank_share, 6),
-    }
-    if len(report.languages) > 1:
-        row["dev_macro_cer"] = round(report.macro_cer, 6)
-        row["dev_cer_by_language"] = {language: round(rate, 6) for language, rate in report.languages.items()}
-    return row
 
 
 def _groups(batches: Iterator[Planned], size: int) -> Iterator[list[Planned]]:

@@ -68,7 +68,7 @@ class LiveLine:
 
 
 class Watcher(LiveLine):
-    """Shows loss, dev CER, audio seconds a second and the time left."""
+    """Shows loss, the figure of dev, audio seconds a second and the time left."""
 
     _loss = 0.0
 
@@ -81,14 +81,10 @@ class Watcher(LiveLine):
             note = f"loss {self._loss:.3f}{self._dev} · {self.audio_s_per_s:.0f} audio-s/s"
             self._progress.advance(1, note=note)
 
-    def evaluated(self, row: dict[str, object]) -> None:
+    def evaluated(self, row: dict[str, object], report: DevReport) -> None:
         """After each evaluation on dev, with its row of the log."""
-        self._dev = f" · dev CER {100 * _number(row['dev_cer']):.1f} %"
+        self._dev = f" · {report.said()}"
         self._draw(row)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def check_collapse(report: DevReport, progressed: Progressed, config: TrainConfig) -> None:
