@@ -102,6 +102,24 @@ CASES = [
     (2, "up plain --to out --with back_translation --text note.txt --voice espaek --dry-run", "did you mean 'espeak'"),
     (2, "train corpus --to out --start nothing", "no such model folder"),
     (2, "train corpus corpus --to out", "name"),
+    (2, "pretrain corpus --to out", "none is given.*--start MODEL_FOLDER"),
+    (2, "pretrain corpus --to out --start nothing", "no such model folder"),
+    (2, "pretrain corpus --to out --start other_model", "only Orature's own Conformer"),
+    (2, "pretrain corpus --to out --start strange_model", "not known"),
+    (2, "pretrain corpus --to out --start cut_weights --dry-run", "weights cannot be read"),
+    (2, "pretrain corpus --to out --start cut_weights", "weights cannot be read"),
+    (2, "pretrain nothing --to out --start model", "no corpus.json"),
+    (2, "pretrain test_only --to out --start model", "no speech to learn from: 3 test-never-heard"),
+    (2, "pretrain test_only --to out --start model --dry-run", "no speech to learn from"),
+    (2, "pretrain corpus --to out --start model --embargo nothing", "no corpus.json"),
+    (2, "pretrain corpus --to out --start model --set updtaes=3", "did you mean 'updates'"),
+    (2, "pretrain corpus --to out --start model --set head=new", "no option 'head'"),
+    (2, "pretrain corpus --to out --start model --set keep_weight=-1", "keep_weight"),
+    (2, "pretrain corpus --to out --start model --set mask_start=0.5", "would cover all"),
+    (2, "pretrain corpus --to out --start model --scale huge", "smoke, dev or full"),
+    (2, "pretrain corpus --to out --start model --device warp", "no device"),
+    (2, "pretrain corpus --to note.txt/x --start model", "is a file"),
+    (1, "pretrain corpus --to model --start model", "not Orature's"),
     (2, "average model model --to note.txt/x", "is a file"),
     (2, "average model nothing --to out", "no such model folder"),
     (2, "export nothing --to exported", "no such model folder"),
@@ -240,6 +258,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _archives(root)
     corpus = corpus_of(root / "corpus", LATIN)
     corpus_of(root / "other_corpus", LATIN[::-1])
+    corpus_of(root / "test_only", LATIN[:3], split="test")
     (root / "broken_corpus" / "corpus.json").write_text("{", encoding="utf-8")
     (root / "half_corpus" / "corpus.json").write_text('{"format": 1}', encoding="utf-8")
     shutil.copy(corpus / "corpus.json", root / "damaged_corpus")

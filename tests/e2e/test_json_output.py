@@ -14,6 +14,7 @@ from orature.cli.main import build
 from tests.integration.tones import make_corpus
 
 MICRO = "--set size=micro --set updates=4 --set evaluate_every=2 --set overfit_clips=0 --set batch_seconds=6"
+SPEECH = "--set updates=2 --set evaluate_every=2 --set batch_seconds=6"
 ON = "--device cpu --threads 1"
 JUDGE = "judge made --reference made --judge tiny_model --synthetic-split train"
 
@@ -27,6 +28,8 @@ LINES = {
     "split made --to divided": {"corpus", "strategy"},
     f"train made --to model {MICRO} {ON} --dry-run": {"train"},
     f"train made --to model {MICRO} {ON}": {"model", "dev_cer"},
+    f"pretrain corpus --start tiny_model --to adapted {SPEECH} {ON} --dry-run": {"pretrain", "cost", "masked"},
+    f"pretrain corpus --start tiny_model --to adapted {SPEECH} {ON}": {"model", "dev_masked_accuracy"},
     f"evaluate model made --to scores {ON}": {"wer", "cer"},
     f"evaluate tiny_model made --to other {ON}": {"wer", "cer"},
     f"{JUDGE} --dry-run {ON}": {"steps", "real", "synthetic"},

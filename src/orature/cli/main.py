@@ -26,6 +26,7 @@ from orature.cli import (
     ingest,
     judge,
     lm,
+    pretrain,
     run,
     spine,
     synthesise,
@@ -37,7 +38,7 @@ from orature.cli import (
 )
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-_MAKE = "up demo ingest check split train average train-voice voices text synthesise judge run lm tune"
+_MAKE = "up demo ingest check split train pretrain average train-voice voices text synthesise judge run lm tune"
 _USE = "evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
 
@@ -94,6 +95,7 @@ def build() -> typer.Typer:
         average,
         export,
         judge,
+        pretrain,
         run,
         train_voice,
         synthesise,
