@@ -37,6 +37,7 @@ from orature.recipes.training import UpOptions, split_stage, train_config, train
 from orature.stages.inputs import corpus_ref, model_ref
 from orature.stages.portion import Portion
 from orature.stages.train import Train
+from orature.train.prior_config import PriorConfig
 
 ABOUT = "what a start brings: from it and from nothing at equal compute, with several amounts of speech"
 STORE, FACTS = ".orature", "transfer.json"
@@ -151,7 +152,7 @@ def _stage(
     given = {**settings.train, **settings.nothing}
     own = {"overfit_clips": 0, "head": "auto", "model_overrides": {}, "peak_lr": _peak_lr(job, corpus, request)}
     shape = {key: value for key, value in {**own, **shape_of(settings.start)}.items() if key not in given}
-    config = override(stage.config, shape, "nothing.")
+    config = override(stage.config.model_copy(update={"prior": PriorConfig()}), shape, "nothing.")
     return stage.model_copy(update={"start": None, "config": config, "model_name": f"{name} from nothing"})
 
 
