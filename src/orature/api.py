@@ -29,7 +29,7 @@ from orature.flow import Resources, Run, open_store
 from orature.recipes.diagnose import diagnose
 from orature.recipes.judging import judged, publish_judgement, split_of
 from orature.recipes.score import score_model
-from orature.recipes.training import UpOptions, pooled, split_stage, train_stage
+from orature.recipes.training import UpOptions, named_start, pooled, split_stage, train_stage
 from orature.recipes.up import UpResult
 from orature.recipes.up import up as run_up
 from orature.stages.evaluate import report_from_folder
@@ -97,7 +97,7 @@ def train(
 ) -> Path:
     """`orature train`: a model folder from the train split of corpora; `options` override `TrainConfig`."""
     home = open_store(_path(store))
-    first = None if start is None else os.fspath(start)
+    first = None if start is None else named_start(os.fspath(start))
     old = tuple(os.fspath(folder) for folder in rehearse)
     chosen = UpOptions(language=language, scale=scale, seed=seed, train=options or {}, start=first, rehearse=old)
     folders = [Path(corpora)] if isinstance(corpora, str | os.PathLike) else [Path(folder) for folder in corpora]

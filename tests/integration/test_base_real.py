@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from phone_texts import texts_in
 from tiny import LATIN, corpus_of, model_in, phone_model_in
 
 from orature.core.errors import ConfigError, LeakFound, ModelError
+from orature.data.corpus import Corpus
 from orature.engines.phone_tokens import PhoneTokens
 from orature.flow import Resources, Store
 from orature.recipes.base import run
 from orature.recipes.registry import Request
+from orature.stages.phone_material import PhoneMaterial
 
 QUIET = Resources(threads=1, progress=False)
 PHONES = ("a", "b", "e", "i", "k", "l", "m", "n", "o", "r", "s", "t", "u")
@@ -57,15 +59,18 @@ def test_real_speech_is_mixed_in_or_rejected_with_its_reason(texts: Path, tmp_pa
     assert info.rows.total == info.rows.kept + sum(info.rows.rejected.values())
     assert "real speech mixed in | 2 utterances" in (model / "README.md").read_text("utf-8")
     assert PhoneTokens.load(model).phones == tuple(sorted(PHONES)), "the inventory of the start stays"
-    assert facts["start"]["digest"] and facts["start"]["name"] == "start_"
+    assert facts["start"]["digest"] and facts["start"]["name"] == "start_" and not facts["start"]["command"]
     log = [json.loads(line) for line in (model / "train_log.jsonl").read_text("utf-8").splitlines()]
     assert log[0]["update"] == 0, "the start is scored before it is changed"
 
 
-def test_a_train_row_that_is_in_its_dev_or_test_stops_the_run(texts: Path, tmp_path: Path) -> None:
-    leaking = corpus_of(tmp_path / "leaking", ["casa bella", "casa bella", "il libro"], language="it")
+def test_a_train_row_that_is_in_its_dev_or_test_is_left_out_and_never_trained_on(texts: Path, tmp_path: Path) -> None:
+    leaking = corpus_of(tmp_path / "leaking", ["casa bella", "una sera", "casa bella", "il libro"], language="it")
+    run(_request(texts, tmp_path / "base", real=[str(leaking)]))
+    facts = json.loads((tmp_path / "base" / "model" / "training.json").read_text("utf-8"))
+    assert facts["real_utterances"] == 1, "u00 is what test says; u03 stays"
     with pytest.raises(LeakFound):
-        run(_request(texts, tmp_path / "base", real=[str(leaking)]))
+        PhoneMaterial.of(cast(Any, None), [Corpus.open(leaking)], 1)
 
 
 def test_what_cannot_be_a_start_is_refused(texts: Path, tmp_path: Path) -> None:

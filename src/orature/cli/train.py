@@ -47,7 +47,14 @@ ShardingOption = Annotated[
 ]
 
 StartOption = Annotated[
-    str | None, typer.Option(help="Model folder (or allowed hub id) to start from.", show_default="from nothing")
+    str | None,
+    typer.Option(
+        help="Model folder (or allowed hub id) to start from; base: Orature's own.", show_default="from nothing"
+    ),
+]
+UpStartOption = Annotated[
+    str | None,
+    typer.Option(help="Model folder (or allowed hub id) to start from; none: random weights.", show_default="base"),
 ]
 RehearseOption = Annotated[
     list[Path] | None,
@@ -124,7 +131,7 @@ def up(
     format: Annotated[str | None, typer.Option(help="Format of the source.", show_default="auto")] = None,
     scale: ScaleOption = None,
     seed: SeedOption = None,
-    start: StartOption = None,
+    start: UpStartOption = None,
     rehearse: RehearseOption = None,
     guard: GuardOption = None,
     text: TextOption = None,
@@ -174,16 +181,17 @@ def up(
 
 
 def _up_options(given: dict[str, Any]) -> UpOptions:
-    from orature.recipes.training import UpOptions
+    from orature.recipes.training import UpOptions, start_of_up
 
+    train = _table(given, "train")
     return UpOptions(
         format=str(given.get("format", "auto")),
         language=None if given.get("lang") is None else str(given["lang"]),
         scale=given.get("scale", "dev"),
         seed=_whole(given, "seed") or 0 if "seed" in given else 1,
         split=_table(given, "split"),
-        train=_table(given, "train"),
-        start=None if given.get("start") is None else str(given["start"]),
+        train=train,
+        start=start_of_up(None if given.get("start") is None else str(given["start"]), train),
         rehearse=tuple(str(folder) for folder in given.get("rehearse") or ()),
         guards=tuple(str(folder) for folder in given.get("guard") or ()),
         texts=tuple(str(file) for file in given.get("text") or ()),
@@ -306,7 +314,7 @@ def train(
     from orature.flow.store import refuse_foreign
     from orature.recipes.estimate import cost
     from orature.recipes.settings import parse_assignments
-    from orature.recipes.training import UpOptions, describe_recipe, pooled, split_stage, train_stage
+    from orature.recipes.training import UpOptions, describe_recipe, named_start, pooled, split_stage, train_stage
     from orature.stages.inputs import corpus_ref
 
     options = UpOptions(
@@ -314,7 +322,7 @@ def train(
         scale=scale or "dev",  # type: ignore[arg-type]
         seed=1 if seed is None else seed,
         train=parse_assignments(assign or []),
-        start=start,
+        start=named_start(start),
         rehearse=tuple(str(folder) for folder in rehearse or ()),
         guards=tuple(str(folder) for folder in guard or ()),
     )

@@ -77,7 +77,8 @@ def transcribe(
     from orature.stages.transcribe import decoder_in
     from orature.train.devices import prepare_device
 
-    kind = "json" if as_json else _format(kind, phones)
+    wanted = _format(kind, phones)
+    kind = "json" if as_json else wanted
     model, files = _asked(model, files or [], phones)
     if to is not None:
         refuse_unwritable(to)

@@ -1,4 +1,4 @@
-"""A base model of our own: phones of over a hundred languages, from text alone, spoken by espeak-ng while it trains.
+"""A base model of our own: phones of many languages, from text alone, spoken by espeak-ng while it trains.
 
 Steps: phone text from folders of text (`PhoneText`), then the training (`TrainBase`). Every step is a stage of the
 store in `to/.orature`: run again after a crash it goes on, run again after success it does nothing.
@@ -13,6 +13,7 @@ Example::
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,17 @@ from orature.core.progress import say
 from orature.flow import Ref, Run, open_store
 from orature.recipes.registry import Outcome, Request
 from orature.recipes.settings import override
+from orature.recipes.training import UpOptions, split_stage
 from orature.stages.inputs import corpus_ref, model_ref
 from orature.stages.phone_text import PhoneText, phone_text_stage
 from orature.stages.phone_text_plan import PhoneTextSettings
+from orature.stages.split import MakeSplits
 from orature.stages.train_base import TrainBase
 from orature.train.config import AugmentConfig, TrainConfig
 from orature.train.devices import usable_cores
 from orature.train.speech_config import SpeechConfig
 
-ABOUT = "a start for every language: phones from synthetic speech in over a hundred"
+ABOUT = "a start for every language: phones from synthetic speech in many languages"
 STORE, FACTS = ".orature", "base.json"
 AUGMENT = AugmentConfig(
     speeds=(1.0,),
@@ -85,7 +88,7 @@ class BaseSettings(BaseModel, frozen=True, extra="forbid"):
     embargo: tuple[str, ...] = ()
     """Corpora (made by `orature ingest`) whose dev and test sentences are not spoken in training."""
     real: tuple[str, ...] = ()
-    """Corpora whose train rows are mixed in; their dev and test are embargoed."""
+    """Corpora whose train rows are mixed in, after `orature split`; their dev and test are embargoed."""
     judge: tuple[str, ...] = ()
     """Corpora whose dev and test rows are measured at the end; they are embargoed, too."""
     dev_sentences: int = Field(default=300, ge=1)
@@ -107,7 +110,8 @@ def run(request: Request) -> Outcome:
     text = _text(request, settings)
     on = request.resources
     phones = job.do(text, on=on.model_copy(update={"workers": on.threads or usable_cores()}))
-    stage = _train(request, settings, phones)
+    real = [job.do(stage, on=on) for stage in _splits(request, settings)]
+    stage = _train(request, settings, phones, real)
     for line in _told(job, phones, stage):
         say(line)
     model = job.do(stage, on=on.model_copy(update={"workers": settings.voices}))
@@ -120,13 +124,15 @@ def plan(request: Request) -> dict[str, Any]:
     home = open_store(request.store or request.to / STORE)
     job = Run(home, recipe="base", command="")
     text = _text(request, settings)
-    steps = [{"stage": text.name, "state": job.planned(text), "key": text.key()[:12]}]
+    before = [text, *_splits(request, settings)]
+    steps = [{"stage": stage.name, "state": job.planned(stage), "key": stage.key()[:12]} for stage in before]
     config = _config(request, settings)
     shown = {"settings": settings.model_dump(mode="json"), "train": config.model_dump(mode="json"), "steps": steps}
-    phones = home.get(text.key())
-    if phones is None:
-        return {**shown, "cost": "known once the phone text has been made"}
-    stage = _train(request, settings, phones)
+    made = [home.get(stage.key()) for stage in before]
+    found = [ref for ref in made if ref is not None]
+    if len(found) < len(before):
+        return {**shown, "cost": "known once the phone text and the splits have been made"}
+    stage = _train(request, settings, found[0], found[1:])
     steps.append({"stage": stage.name, "state": job.planned(stage), "key": stage.key()[:12]})
     hours = config.updates * config.batch_seconds * config.accumulate / 3600
     return {**shown, "cost": f"{config.updates} updates, {hours:.0f} h of speech"}
@@ -166,13 +172,18 @@ def _text(request: Request, settings: BaseSettings) -> PhoneText:
     )
 
 
-def _train(request: Request, settings: BaseSettings, phones: Ref) -> TrainBase:
+def _splits(request: Request, settings: BaseSettings) -> list[MakeSplits]:
+    """Corpora of real speech without the rows of train that are too like their dev or test (law 5)."""
+    return [split_stage(corpus_ref(Path(one)), UpOptions(seed=request.seed)) for one in settings.real]
+
+
+def _train(request: Request, settings: BaseSettings, phones: Ref, real: Sequence[Ref]) -> TrainBase:
     return TrainBase(
         phones=phones,
         config=_config(request, settings),
         speech=_speech(request, settings),
         feature_weight=settings.feature_weight,
-        real=tuple(corpus_ref(Path(one)) for one in settings.real),
+        real=tuple(real),
         judge=tuple(corpus_ref(Path(one)) for one in settings.judge),
         dev_sentences=settings.dev_sentences,
         half=settings.half,

@@ -75,7 +75,7 @@ _TABLE: dict[str, Recipe] = {
     "base": Recipe(
         "base",
         "orature.recipes.base",
-        "a start for every language: phones from synthetic speech in over a hundred",
+        "a start for every language: phones from synthetic speech in many languages",
     ),
     "calibrate": Recipe(
         "calibrate",

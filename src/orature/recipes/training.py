@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class UpOptions:
     split: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
     start: str | None = None
+    """A model folder, an allowed hub id or "base"; None: random weights."""
     rehearse: tuple[str, ...] = ()
     guards: tuple[str, ...] = ()
     """Corpora of old languages that are only scored, before and after."""
@@ -71,7 +72,7 @@ class UpOptions:
             raise ConfigError(f"there is no scale {self.scale!r}", next_step="choose smoke, dev or full")
         override(MakeSplits(corpus=_ANY), self.split, "split.")
         override(TrainConfig(), with_table(self.train), "train.")
-        if self.start is not None and self.start != NOTHING:
+        if self.start is not None:
             family_of(model_folder(self.start, language=self.language))
         for folder in (*self.rehearse, *self.guards):
             Corpus.open(Path(folder))
@@ -93,17 +94,19 @@ FROM_NOTHING = ("network", "size", "subsampling", "normalisation", "overfit_clip
 """Fields of `TrainConfig` that only a training from random weights obeys."""
 
 
-def begun(options: UpOptions) -> UpOptions:
-    """The options of `up` with their start: where none is asked for, the model that comes with the package.
+def start_of_up(start: str | None, train: Mapping[str, Any]) -> str | None:
+    """What `up` starts from: where nothing is asked for, the model that comes with the package.
 
-    "none" asks for random weights, and so does any of the settings of `FROM_NOTHING`.
+    "none" asks for random weights (None), and so does any of the settings of `FROM_NOTHING` in `train`.
     """
-    if options.start == NOTHING:
-        return replace(options, start=None)
-    given = [name for name in FROM_NOTHING if name in options.train]
-    if options.start is not None or given:
-        return options
-    return replace(options, start=BASE)
+    if start is None and not any(name in train for name in FROM_NOTHING):
+        return BASE
+    return named_start(start)
+
+
+def named_start(start: str | None) -> str | None:
+    """The start that was asked for; None for none."""
+    return None if start == NOTHING else start
 
 
 def split_stage(corpus: Ref, options: UpOptions) -> MakeSplits:

@@ -30,7 +30,14 @@ from orature.recipes.rehearsal import rehearsed
 from orature.recipes.scoring import decode_and_score, forgetting, score_of, zero_shot
 from orature.recipes.settings import override
 from orature.recipes.speech_steps import reads_itself
-from orature.recipes.training import UpOptions, describe_recipe, only_language, split_stage, train_stage
+from orature.recipes.training import (
+    UpOptions,
+    describe_recipe,
+    only_language,
+    split_stage,
+    start_of_up,
+    train_stage,
+)
 from orature.stages.evaluate import Extras, lineage_rows, publish_results
 from orature.stages.ingest import ingest_stage
 from orature.stages.split import describe, read_splits
@@ -75,10 +82,12 @@ def up(
 ) -> UpResult:
     """The Python form of `orature up`; `split` and `train` override fields of `MakeSplits` and `TrainConfig`.
 
-    `extras` is `--with` (None: what the text allows), `translation` holds fields of `BackTranslateConfig`.
+    `start` is a model folder, "none" for random weights, or None for the model that comes with the package (random
+    weights where `train` describes a network). `extras` is `--with` (None: what the text allows), `translation` holds
+    fields of `BackTranslateConfig`.
     """
     old, watched = tuple(map(str, rehearse)), tuple(map(str, guards))
-    first = None if start is None else str(start)
+    first = start_of_up(None if start is None else str(start), train or {})
     options = UpOptions(
         format=format,
         language=language,

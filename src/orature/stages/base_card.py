@@ -21,9 +21,11 @@ def base_card(facts: dict[str, Any]) -> str:
         "dev": f"{sentences['dev']} held-out sentences, spoken by {len(facts['speakers']['dev'])} held-out speakers",
         "weights": f"{facts['chosen']} of {facts['updates']} updates",
         "file": f"{facts['precision']}, {facts['megabytes']:.1f} MB",
-        "speech heard": f"{facts['audio_hours_seen']:.1f} h, synthetic, no utterance twice alike",
+        "goes on from": _start(facts["start"]),
+        "speech heard": f"{facts['audio_hours_seen']:.1f} h, synthetic (no utterance twice alike)"
+        + (" and real" if facts["real_utterances"] else ""),
         "sentences": f"{sentences['train']} ({', '.join(facts['sources'])})",
-        "real speech mixed in": f"{facts['real_utterances']} utterances",
+        "real speech mixed in": f"{facts['real_utterances']} utterances" + _mixed(facts),
         "speaks": facts["engine"],
         "licences of texts and recordings": "; ".join(facts["licences"]) or "not stated",
         "phone text": f"`{facts['phone_text_digest'][:16]}`",
@@ -51,6 +53,19 @@ def base_card(facts: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join([*front, "---", "", *body])
+
+
+def _start(start: dict[str, str] | None) -> str:
+    if start is None:
+        return "nothing"
+    made = f", made by `{start['command']}`" if start.get("command") else ""
+    return f"{start['name']} (digest `{start['digest'][:16]}`){made}"
+
+
+def _mixed(facts: dict[str, Any]) -> str:
+    """How often they were drawn against synthetic ones."""
+    weight = facts["config"]["mix"]["origin_weights"].get("real", 1)
+    return f", each drawn {weight:g} times as often as a synthetic one" if facts["real_utterances"] else ""
 
 
 def _real(found: dict[str, dict[str, Any]]) -> list[str]:

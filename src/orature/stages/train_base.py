@@ -7,6 +7,7 @@ Example::
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -189,5 +190,15 @@ class TrainBase(Stage):
             "train_hours": round(float(text["hours_expected"]), 4),
             "dev": {"cer": round(outcome.dev.cer, 6), "wer": round(outcome.dev.wer, 6)},
             "dev_per_by_language": {language: round(rate, 6) for language, rate in outcome.dev.languages.items()},
-            "start": None if self.start is None else {"name": Path(self.start.path).name, "digest": self.start.digest},
+            "start": None if self.start is None else _start_facts(Path(self.start.path), self.start.digest),
         }
+
+
+def _start_facts(folder: Path, digest: str) -> dict[str, str]:
+    """Name, digest and command of the start, as far as its folder tells them."""
+    try:
+        facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        facts = {}
+    told = {name: str(facts[name]) for name in ("name", "command") if facts.get(name)}
+    return {"name": folder.name, "command": "", **told, "digest": digest}
