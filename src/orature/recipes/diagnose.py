@@ -12,7 +12,6 @@ Example::
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from orature.engines.vocabulary import letters_of
 from orature.recipes.diagnose_attention import attention_findings, is_attention_model
 from orature.recipes.diagnose_corpus import corpus_findings
 from orature.recipes.diagnose_pair import pair_findings
+from orature.stages.model_folder import training_of
 from orature.text.alphabet import TextPolicy, describe, prepare
 from orature.text.language import scripts
 
@@ -86,20 +86,12 @@ def open_patient(folder: Path, device: str = "cpu") -> Patient | Finding:
             f"cannot be loaded: {error.what}",
             error.next_step,
         )
-    training = _training(folder / "training.json")
+    training = training_of(folder)
     try:
         policy = TextPolicy.from_json(training["text_policy"]) if "text_policy" in training else TextPolicy()
     except (KeyError, TypeError, ValueError):
         policy = TextPolicy()
     return Patient(recogniser, training, policy)
-
-
-def _training(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
 
 
 def model_findings(patient: Patient) -> Iterator[Finding]:

@@ -30,6 +30,8 @@ from orature.engines.shipped import BASE
 from orature.evaluate.compare import compare
 from orature.evaluate.folder import open_scored
 from orature.flow import Ref, Resources, Run, open_store
+from orature.recipes.arms import NEVER
+from orature.recipes.published import train_log
 from orature.recipes.registry import Outcome, Request
 from orature.recipes.scoring import decode_and_score, score_of
 from orature.recipes.settings import override
@@ -41,10 +43,8 @@ from orature.train.prior_config import PriorConfig
 
 ABOUT = "what a start brings: from it and from nothing at equal compute, with several amounts of speech"
 STORE, FACTS = ".orature", "transfer.json"
-NEVER = 1_000_000
-"""Evaluations without gain before an early stop: arms of equal compute have none."""
 ARMS = ("nothing", "start")
-_SHAPE = ("size", "subsampling", "normalisation")
+_FEATURES = ("subsampling", "normalisation")
 
 
 class TransferSettings(BaseModel, frozen=True, extra="forbid"):
@@ -74,16 +74,17 @@ def run(request: Request) -> Outcome:
         command=request.command or f"orature run transfer --to {request.to}",
     )
     found: list[dict[str, Any]] = []
+    digest = model_ref(settings.start).digest
     for source in request.sources:
         splits = job.do(split_stage(corpus_ref(Path(source)), UpOptions(seed=request.seed)), on=request.resources)
         for minutes, updates in _amounts(settings):
             portion = _portion(job, splits, minutes, request)
             if portion is not None:
                 found.append(_compared(job, portion, Path(source).name, minutes, updates, settings, request))
-                write_json(request.to / FACTS, _facts(settings, found, request))
+                write_json(request.to / FACTS, _facts(settings, digest, found, request))
     if not found:
         raise ConfigError("no corpus has as much speech", next_step="ask for fewer minutes: --set minutes=[0]")
-    return Outcome(_facts(settings, found, request), [line for row in found for line in lines_of(row)])
+    return Outcome(_facts(settings, digest, found, request), [line for row in found for line in lines_of(row)])
 
 
 def plan(request: Request) -> dict[str, Any]:
@@ -169,7 +170,7 @@ def shape_of(start: str) -> dict[str, Any]:
     for size in ConformerConfig.sizes():
         own = ConformerConfig.of_size(cast(Any, size), vocabulary=2)
         if all(found.get(name) == getattr(own, name) for name in ("width", "layers", "heads")):
-            rest = {name: found[name] for name in _SHAPE[1:] if name in found}
+            rest = {name: found[name] for name in _FEATURES if name in found}
             return {"size": size, **rest}
     raise ConfigError(
         "a start of this family has no twin that is trained from nothing",
@@ -216,17 +217,15 @@ def _compared(
 
 def _arm_facts(job: Run, model: Ref, score: Mapping[str, Any]) -> dict[str, Any]:
     facts = json.loads((job.path_of(model) / "training.json").read_text(encoding="utf-8"))
-    log = [json.loads(line) for line in (job.path_of(model) / "train_log.jsonl").read_text("utf-8").splitlines()]
     return {
         **{unit: score[unit] for unit in ("cer", "wer")},
         **{key: facts[key] for key in ("updates", "parameters", "audio_hours_seen", "dev")},
         "peak_lr": facts["config"]["peak_lr"],
-        "curve": [[entry["update"], entry["dev_cer"]] for entry in log if "dev_cer" in entry],
+        "curve": [[entry["update"], entry["dev_cer"]] for entry in train_log(job, model) if "dev_cer" in entry],
     }
 
 
-def _facts(settings: TransferSettings, found: list[dict[str, Any]], request: Request) -> dict[str, Any]:
-    digest = model_ref(settings.start).digest
+def _facts(settings: TransferSettings, digest: str, found: list[dict[str, Any]], request: Request) -> dict[str, Any]:
     return {
         "format": 1,
         "start": {"name": Path(settings.start).name, "digest": digest},

@@ -138,7 +138,7 @@ class DrawRows(Stage):
             )
         store = "" if self.corpus.is_external else str(corpus.root.parent)
         rejects: list[Reject] = []
-        summary = save_corpus(ctx.writing, self._kept(corpus, drawn, store, rejects), _late(rejects), root=ctx.out)
+        summary = save_corpus(ctx.writing, self._kept(corpus, drawn, store, rejects), rejects, root=ctx.out)
         ctx.conserve(
             total=len(corpus),
             kept=summary["utterances"],
@@ -173,11 +173,6 @@ class DrawRows(Stage):
 
 def _lot(seed: int, name: str) -> int:
     return id_hash(f"{seed}|{name}")
-
-
-def _late(rejects: list[Reject]) -> Iterator[Reject]:
-    """Read only after all rows were written: by then the list is full."""
-    yield from rejects
 
 
 def _rows(corpus: Corpus, store: str) -> Iterator[_Row]:

@@ -10,7 +10,6 @@ Example::
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +37,7 @@ from orature.evaluate.statistics import RESAMPLES, SEED
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.evaluate import refuse_lost_rows
 from orature.stages.inputs import read_result
+from orature.stages.model_folder import training_of
 from orature.text import normalise
 from orature.text.normalise import NORMALISER
 
@@ -239,7 +239,7 @@ def judge_facts(folder: Path, digest: str, name: str = "") -> tuple[JudgeFacts, 
     """What a model folder says of itself, and the languages that it claims to know (none: it does not say)."""
     family = family_of(folder)
     facts = facts_of(folder, family)
-    training = _training(folder)
+    training = training_of(folder)
     start = training.get("start") or {}
     languages = tuple(tag for tag in facts.get("languages", "").split(",") if tag)
     own = JudgeFacts(
@@ -250,14 +250,6 @@ def judge_facts(folder: Path, digest: str, name: str = "") -> tuple[JudgeFacts, 
         start=str(start.get("digest", "")) if isinstance(start, dict) else "",
     )
     return own, languages
-
-
-def _training(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _knows(languages: Sequence[str], tag: str) -> bool:

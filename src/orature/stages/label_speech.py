@@ -18,10 +18,9 @@ from pydantic import Field
 
 from orature.core.errors import CorpusError, RowsVanished
 from orature.core.types import Reject, Utterance
-from orature.data.corpus import CUTS, Corpus, save_corpus
-from orature.data.rows import utterance_of
+from orature.data.corpus import Corpus, save_corpus
 from orature.flow import Ref, Stage, StageContext
-from orature.stages.split import OWN_FIELDS, place_in_store
+from orature.stages.corpus_rows import rows_of
 from orature.stages.transcribe import HYPOTHESES
 from orature.text.leaks import EmbargoIndex, reject_of
 
@@ -53,7 +52,7 @@ class LabelSpeech(Stage):
         rejects: list[Reject] = []
         store = "" if self.corpus.is_external else str(corpus.root.parent)
         rows = self._rows(corpus, heard, index, rejects, store)
-        summary = save_corpus(ctx.writing, rows, _late(rejects), root=ctx.out)
+        summary = save_corpus(ctx.writing, rows, rejects, root=ctx.out)
         counts = Counter(reject.reason for reject in rejects)
         ctx.conserve(total=len(corpus), kept=summary["utterances"], rejected=counts, reject_limit=self.reject_limit)
         if not summary["splits"].get("train", {}).get("utterances"):
@@ -71,13 +70,10 @@ class LabelSpeech(Stage):
         rejects: list[Reject],
         store: str,
     ) -> Iterator[tuple[Utterance, dict[str, Any]]]:
-        for number, cut in enumerate(corpus.cuts()):
-            row = utterance_of(cut, str(corpus.root), f"{CUTS}:{number + 1}")
-            row = replace(row, audio=replace(row.audio, path=place_in_store(row.audio.path, store)))
-            custom = {name: value for name, value in cut["custom"].items() if name not in OWN_FIELDS}
+        for where, row, custom in rows_of(corpus, store):
             made = self._labelled(row, heard, index)
             if isinstance(made, Reject):
-                rejects.append(replace(made, where=f"{CUTS}:{number + 1}"))
+                rejects.append(replace(made, where=where))
             else:
                 yield made, custom
 
@@ -104,8 +100,3 @@ class LabelSpeech(Stage):
 def _records(path: Any) -> dict[str, dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         return {record["id"]: record for record in map(json.loads, lines)}
-
-
-def _late(rejects: list[Reject]) -> Iterator[Reject]:
-    """Read only after all rows were written: by then the list is full."""
-    yield from rejects

@@ -22,12 +22,12 @@ from pydantic import Field
 from orature.core.errors import CorpusError
 from orature.core.files import write_json
 from orature.core.types import Reject, Utterance
-from orature.data.corpus import CUTS, Corpus, id_hash, save_corpus
-from orature.data.rows import utterance_of
+from orature.data.corpus import Corpus, id_hash, save_corpus
 from orature.flow.context import StageContext
 from orature.flow.ref import Ref
 from orature.flow.stage import Stage
-from orature.stages.split import EMBARGO, OWN_FIELDS, place_in_store
+from orature.stages.corpus_rows import rows_of
+from orature.stages.split import EMBARGO
 from orature.text.leaks import EmbargoIndex, reject_of
 
 POOL_FILE = "pool.json"
@@ -60,7 +60,7 @@ class Pool(Stage):
         rejects: list[Reject] = []
         with ctx.progress("pool", total, "rows") as bar:
             rows = (row for source in sources for row in _screened(source, test, both, rejects, bar.advance))
-            summary = save_corpus(ctx.writing, rows, _late(rejects), root=ctx.out)
+            summary = save_corpus(ctx.writing, rows, rejects, root=ctx.out)
         with ctx.writing(EMBARGO) as path:
             both.save(path)
         with ctx.writing(POOL_FILE) as path:
@@ -109,16 +109,12 @@ class _Source:
         for row in self.corpus.split(split):
             yield replace(row, id=self.pooled_id(row.id))
 
-    def rows(self) -> Iterator[tuple[int, Row]]:
-        """All rows as they shall stand in the pool, each with its number."""
-        root = str(self.corpus.root)
-        for number, cut in enumerate(self.corpus.cuts()):
-            row = utterance_of(cut, root, f"{self.name}: {CUTS}:{number + 1}")
-            audio = replace(row.audio, path=place_in_store(row.audio.path, self.store))
-            custom = {name: value for name, value in cut["custom"].items() if name not in OWN_FIELDS}
-            pooled = replace(row, id=self.pooled_id(row.id), audio=audio)
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        """All rows as they shall stand in the pool, each with its place."""
+        for where, row, custom in rows_of(self.corpus, self.store, self.name):
+            pooled = replace(row, id=self.pooled_id(row.id))
             self.prefixed += pooled.id != row.id
-            yield number, (pooled, custom)
+            yield where, (pooled, custom)
 
     def facts(self) -> dict[str, Any]:
         """What pool.json says of this corpus."""
@@ -149,7 +145,7 @@ def _screened(
 ) -> Iterator[Row]:
     """Rows of one corpus that the embargo of all lets through."""
     own_test = {id_hash(row.id) for row in source.of("test")}
-    for number, (row, custom) in source.rows():
+    for where, (row, custom) in source.rows():
         advance(1)
         found = None
         if row.split in ("train", "unlabelled"):
@@ -161,15 +157,10 @@ def _screened(
         if found is not None:
             reject = reject_of(row, found)
             source.rejected[reject.reason] += 1
-            rejects.append(replace(reject, where=f"{source.name}: {CUTS}:{number + 1}"))
+            rejects.append(replace(reject, where=where))
             continue
         source.kept += 1
         yield row, custom
-
-
-def _late(rejects: list[Reject]) -> Iterator[Reject]:
-    """Read only after all rows were written: by then the list is full."""
-    yield from rejects
 
 
 class OfLanguage(Stage):
@@ -192,15 +183,15 @@ class OfLanguage(Stage):
             )
         source = _Source("", corpus, "" if self.corpus.is_external else str(corpus.root.parent))
         rejects: list[Reject] = []
-        summary = save_corpus(ctx.writing, self._rows(source, rejects), _late(rejects), root=ctx.out)
+        summary = save_corpus(ctx.writing, self._rows(source, rejects), rejects, root=ctx.out)
         ctx.conserve(
             total=len(corpus), kept=summary["utterances"], rejected={OTHER_LANGUAGE: len(rejects)}, reject_limit=1.0
         )
         ctx.declare_digest(summary["digest"])
 
     def _rows(self, source: _Source, rejects: list[Reject]) -> Iterator[Row]:
-        for number, (row, custom) in source.rows():
+        for where, (row, custom) in source.rows():
             if row.language == self.language:
                 yield row, custom
             else:
-                rejects.append(Reject(row.id, OTHER_LANGUAGE, row.language, f"{CUTS}:{number + 1}"))
+                rejects.append(Reject(row.id, OTHER_LANGUAGE, row.language, where))

@@ -8,7 +8,6 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, ClassVar
 
@@ -16,14 +15,12 @@ from pydantic import Field
 
 from orature.core.errors import CorpusError
 from orature.core.types import Reject, Utterance
-from orature.data.corpus import CUTS, Corpus, save_corpus
-from orature.data.rows import utterance_of
+from orature.data.corpus import Corpus, save_corpus
 from orature.flow.context import StageContext
 from orature.flow.ref import Ref
 from orature.flow.stage import Stage
-from orature.stages.split import OWN_FIELDS, place_in_store
-
-NOT_DRAWN = "not-drawn"
+from orature.stages.corpus_rows import rows_of
+from orature.stages.distort import NOT_DRAWN
 
 
 class Portion(Stage):
@@ -53,7 +50,7 @@ class Portion(Stage):
             )
         store = "" if self.corpus.is_external else str(corpus.root.parent)
         rejects: list[Reject] = []
-        summary = save_corpus(ctx.writing, _rows(corpus, store, drawn, rejects), _late(rejects), root=ctx.out)
+        summary = save_corpus(ctx.writing, _rows(corpus, store, drawn, rejects), rejects, root=ctx.out)
         ctx.note(train_minutes=round(seconds / 60, 3), train_utterances=len(drawn))
         ctx.conserve(
             total=len(corpus), kept=summary["utterances"], rejected={NOT_DRAWN: len(rejects)}, reject_limit=1.0
@@ -78,20 +75,8 @@ def _rank(seed: int, name: str) -> bytes:
 def _rows(
     corpus: Corpus, store: str, drawn: set[str], rejects: list[Reject]
 ) -> Iterator[tuple[Utterance, dict[str, Any]]]:
-    root = str(corpus.root)
-    for number, cut in enumerate(corpus.cuts()):
-        where = f"{CUTS}:{number + 1}"
-        row = utterance_of(cut, root, where)
+    for where, row, custom in rows_of(corpus, store):
         if row.split == "train" and row.id not in drawn:
             rejects.append(Reject(row.id, NOT_DRAWN, "", where))
-            continue
-        audio = replace(row.audio, path=place_in_store(row.audio.path, store))
-        yield (
-            replace(row, audio=audio),
-            {name: value for name, value in cut["custom"].items() if name not in OWN_FIELDS},
-        )
-
-
-def _late(rejects: list[Reject]) -> Iterator[Reject]:
-    """Read only after all rows were written: by then the list is full."""
-    yield from rejects
+        else:
+            yield row, custom

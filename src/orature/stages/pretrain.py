@@ -8,16 +8,14 @@ Example::
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from safetensors import safe_open
 
 from orature.core.errors import ModelError
-from orature.core.files import write_json, write_json_lines
 from orature.core.progress import say
-from orature.data.corpus import Corpus, reject_json
+from orature.data.corpus import Corpus
 from orature.engines.facts import facts_of
 from orature.engines.families import family_of
 from orature.engines.native_folder import write_weights
@@ -25,6 +23,7 @@ from orature.engines.network import CtcNetwork
 from orature.engines.recognisers import model_files
 from orature.engines.vocabulary import CtcVocabulary
 from orature.flow import Ref, Stage, StageContext
+from orature.stages.model_folder import labels_of, training_of, write_files, write_records, write_texts
 from orature.stages.pretrain_card import pretrain_card
 from orature.stages.pretrain_material import Heard, gather
 from orature.train.config import TrainConfig
@@ -103,28 +102,14 @@ class Pretrain(Stage):
         network, vocabulary = cast(CtcNetwork, made.network), cast(CtcVocabulary, made.vocabulary)
         network.to("cpu")
         facts = self._facts(folder, made, outcome, heard)
-        labels = {
-            "name": facts["name"],
-            "family": made.family.name,
-            "languages": ",".join(facts["languages"]),
-            "licence": "; ".join(facts["licences"]) or "unknown",
-        }
-        files = model_files(made.family, network, vocabulary, labels)
+        files = model_files(made.family, network, vocabulary, labels_of(facts))
         files[WEIGHTS] = write_weights(network, half=facts["precision"] == "float16")
-        for name, write in files.items():
-            with ctx.writing(name) as part:
-                write(part)
-        with ctx.writing("training.json") as part:
-            write_json(part, facts)
-        with ctx.writing("README.md") as part:
-            part.write_text(pretrain_card(facts), encoding="utf-8")
-        with ctx.writing("train_log.jsonl") as part:
-            write_json_lines(part, outcome.log)
-        with ctx.writing("rejects.jsonl") as part:
-            write_json_lines(part, [reject_json(reject) for reject in heard.rejects])
+        write_files(ctx, files)
+        write_texts(ctx, {"README.md": pretrain_card(facts)})
+        write_records(ctx, facts, outcome.log, heard.rejects)
 
     def _facts(self, folder: Path, made: Made, outcome: Outcome, heard: Heard) -> dict[str, Any]:
-        before, named = _training_of(folder), facts_of(folder, made.family)
+        before, named = training_of(folder), facts_of(folder, made.family)
         start_name = named.get("name") or folder.name
         languages = [tag for tag in named.get("languages", "").split(",") if tag]
         licences = [one for one in named.get("licence", "").split("; ") if one and one != "unknown"]
@@ -166,15 +151,6 @@ def require_conformer(folder: Path) -> None:
             where=str(folder),
             next_step="give the model of `orature run base` or of `orature train`",
         )
-
-
-def _training_of(folder: Path) -> dict[str, Any]:
-    """What the start says of its training; {} where it says nothing."""
-    try:
-        found = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _precision(path: Path) -> str:

@@ -71,7 +71,7 @@ class MakeSplits(Stage):
         sieve = _Sieve(corpus, plan, test, both, "" if self.corpus.is_external else str(corpus.root.parent))
         rejects: list[Reject] = []
         with ctx.progress("split", len(rows), "rows") as bar:
-            summary = save_corpus(ctx.writing, sieve.rows(rejects, bar.advance), _drain(rejects), root=ctx.out)
+            summary = save_corpus(ctx.writing, sieve.rows(rejects, bar.advance), rejects, root=ctx.out)
         with ctx.writing(EMBARGO) as path:
             both.save(path)
         facts = self._facts(plan, summary, sieve, both, _seconds(rows))
@@ -189,11 +189,6 @@ def place_in_store(path: str, store: str) -> str:
     path = os.path.normpath(path)
     folder = store.rstrip("/") + "/" if store else ""
     return "../" + path.removeprefix(folder) if folder and path.startswith(folder) else path
-
-
-def _drain(rejects: list[Reject]) -> Iterator[Reject]:
-    """Read only after all rows were written: by then the list is full."""
-    yield from rejects
 
 
 def read_splits(folder: Path) -> dict[str, Any]:

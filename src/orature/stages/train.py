@@ -14,14 +14,15 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from orature.core.errors import TrainingFailed
-from orature.core.files import write_json, write_json_lines
+from orature.core.files import write_json
 from orature.core.progress import say
 from orature.core.types import Reject
-from orature.data.corpus import Corpus, reject_json
+from orature.data.corpus import Corpus
 from orature.engines.recognisers import model_files
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.card import model_card
 from orature.stages.letter_prior import TABLE, Prior, PriorMaker
+from orature.stages.model_folder import labels_of, write_files, write_records, write_texts
 from orature.stages.train_material import Material, gather
 from orature.text.alphabet import prepare
 from orature.train import guards
@@ -168,17 +169,9 @@ class Train(Stage):
             merge_lora(made.network)
         network: Any = made.network
         vocabulary: Any = made.vocabulary
-        for name, write in model_files(made.family, network, vocabulary, _labels(facts)).items():
-            with ctx.writing(name) as part:
-                write(part)
-        with ctx.writing("training.json") as part:
-            write_json(part, facts)
-        with ctx.writing("README.md") as part:
-            part.write_text(model_card(facts), encoding="utf-8")
-        with ctx.writing("train_log.jsonl") as part:
-            write_json_lines(part, outcome.log)
-        with ctx.writing("rejects.jsonl") as part:
-            write_json_lines(part, [reject_json(reject) for reject in rejects])
+        write_files(ctx, model_files(made.family, network, vocabulary, labels_of(facts)))
+        write_texts(ctx, {"README.md": model_card(facts)})
+        write_records(ctx, facts, outcome.log, rejects)
 
 
 def _fitting(job: Job, material: Material) -> tuple[Job, Made, list[Reject]]:
@@ -202,15 +195,6 @@ def _fitting(job: Job, material: Material) -> tuple[Job, Made, list[Reject]]:
     out = {reject.id for reject in (*short, *long)}
     kept: list[Example] = [example for example in train if example.id not in out]
     return tried.with_examples(kept, dev), made, [*rejects, *short, *long]
-
-
-def _labels(facts: dict[str, Any]) -> dict[str, str]:
-    return {
-        "name": str(facts["name"]),
-        "family": str(facts["family"]),
-        "languages": ",".join(facts["languages"]),
-        "licence": "; ".join(facts["licences"]) or "unknown",
-    }
 
 
 def _by_origin(examples: Sequence[Example]) -> dict[str, float]:

@@ -7,22 +7,22 @@ Example::
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from pydantic import Field
 
 from orature.core.errors import ConfigError, ModelError
-from orature.core.files import write_json, write_json_lines
 from orature.core.progress import say
-from orature.data.corpus import Corpus, reject_json
+from orature.data.corpus import Corpus
 from orature.engines.native_folder import write_weights
 from orature.engines.network import CtcNetwork
 from orature.engines.phone_tokens import PhoneTokens, writes_phones
 from orature.engines.recognisers import model_files
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.base_card import base_card
+from orature.stages.model_folder import labels_of, training_of, write_files, write_records, write_texts
 from orature.stages.phone_judge import judged
 from orature.stages.phone_material import PhoneMaterial
 from orature.text.phone_corpus import PhoneCorpus
@@ -104,9 +104,7 @@ class TrainBase(Stage):
         ctx.note(speakers={"train": len(speakers[0]), "dev": len(speakers[1])})
         outcome = self._fit(ctx, job.with_examples(train, dev), made, device)
         self._write(ctx, made, outcome, material, speakers)
-        rejected: dict[str, int] = {}
-        for reject in material.rejects:
-            rejected[reject.reason] = rejected.get(reject.reason, 0) + 1
+        rejected = Counter(reject.reason for reject in material.rejects)
         total = len(train) + len(material.rejects)
         ctx.conserve(total=total, kept=len(train), rejected=rejected, reject_limit=self.reject_limit)
         ctx.note(dev_per=round(outcome.dev.cer, 4), updates=outcome.updates)
@@ -138,26 +136,12 @@ class TrainBase(Stage):
         network.to("cpu")
         corpora = [Corpus.open(ctx.path_of(ref)) for ref in self.judge]
         facts = self._facts(made, outcome, material, speakers) | {"real": judged(network, vocabulary, corpora)}
-        labels = {
-            "name": self.model_name,
-            "family": made.family.name,
-            "languages": ",".join(facts["languages"]),
-            "licence": "; ".join(facts["licences"]) or "unknown",
-        }
-        files = model_files(made.family, network, cast(Any, vocabulary), labels)
+        files = model_files(made.family, network, cast(Any, vocabulary), labels_of(facts))
         files[WEIGHTS] = write_weights(network, half=self.half)
-        for name, write in files.items():
-            with ctx.writing(name) as part:
-                write(part)
+        write_files(ctx, files)
         facts["megabytes"] = round(Path(ctx.out / WEIGHTS).stat().st_size / 1e6, 2)
-        with ctx.writing("training.json") as part:
-            write_json(part, facts)
-        with ctx.writing("README.md") as part:
-            part.write_text(base_card(facts), encoding="utf-8")
-        with ctx.writing("train_log.jsonl") as part:
-            write_json_lines(part, outcome.log)
-        with ctx.writing("rejects.jsonl") as part:
-            write_json_lines(part, [reject_json(reject) for reject in material.rejects])
+        write_texts(ctx, {"README.md": base_card(facts)})
+        write_records(ctx, facts, outcome.log, material.rejects)
 
     def _facts(
         self, made: Made, outcome: Outcome, material: PhoneMaterial, speakers: tuple[list[str], list[str]]
@@ -196,9 +180,6 @@ class TrainBase(Stage):
 
 def _start_facts(folder: Path, digest: str) -> dict[str, str]:
     """Name, digest and command of the start, as far as its folder tells them."""
-    try:
-        facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        facts = {}
+    facts = training_of(folder)
     told = {name: str(facts[name]) for name in ("name", "command") if facts.get(name)}
     return {"name": folder.name, "command": "", **told, "digest": digest}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from orature.core.errors import TrainingFailed
-from orature.core.files import write_json, write_json_lines
+from orature.core.files import write_json
 from orature.core.identity import digest_file, digest_json
 from orature.core.progress import say
 from orature.core.types import Refusal, Reject
@@ -27,6 +27,7 @@ from orature.evaluate.html.voice_samples import Spoken
 from orature.evaluate.voice_report import voice_page
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.evaluate import clip_of
+from orature.stages.model_folder import labels_of, write_files, write_records, write_texts
 from orature.stages.voice_card import voice_card
 from orature.stages.voice_material import VoiceMaterial, VoiceRows, dev_candidates, gather_voice, prepared_rows, unasked
 from orature.train.devices import prepare_device
@@ -195,29 +196,15 @@ class TrainVoice(Stage):
     def _write(
         self, ctx: StageContext, made: MadeVoice, rows: VoiceRows, outcome: VoiceOutcome, facts: dict[str, Any]
     ) -> None:
-        labels = {
-            "name": str(facts["name"]),
-            "family": "vits",
-            "languages": ",".join(facts["languages"]),
-            "licence": "; ".join(facts["licences"]) or "unknown",
-        }
-        for name, write in voice_files(made, plain_weights(made.model), labels).items():
-            with ctx.writing(name) as part:
-                write(part)
+        labels = labels_of({**facts, "family": "vits"})
+        write_files(ctx, voice_files(made, plain_weights(made.model), labels))
         spoken = _spoken(ctx.state / "training", rows.dev[: self.config.samples], outcome)
         texts = {
             "README.md": voice_card(facts),
             "report.html": voice_page(facts, train_log=outcome.log, spoken=spoken),
         }
-        for name, text in texts.items():
-            with ctx.writing(name) as part:
-                part.write_text(text, encoding="utf-8")
-        with ctx.writing("training.json") as part:
-            write_json(part, facts)
-        with ctx.writing("train_log.jsonl") as part:
-            write_json_lines(part, outcome.log)
-        with ctx.writing("rejects.jsonl") as part:
-            write_json_lines(part, [reject_json(reject) for reject in rows.rejects])
+        write_texts(ctx, texts)
+        write_records(ctx, facts, outcome.log, rows.rejects)
 
 
 def _example(row: dict[str, Any]) -> VoiceExample:

@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from orature.core.errors import ModelError, TrainingFailed
-from orature.core.files import write_json, write_json_lines
+from orature.core.files import write_json
 from orature.core.identity import digest_file, digest_json
 from orature.core.progress import Progress, say
 from orature.core.types import Refusal, Reject
 from orature.data import audio
-from orature.data.corpus import Corpus, reject_json
+from orature.data.corpus import Corpus
 from orature.engines.environment_voice import WORKERS
 from orature.engines.hf_folder import facts_of
 from orature.engines.training_worker import PROTOCOL, train_in_worker
@@ -33,6 +33,7 @@ from orature.evaluate.html.voice_samples import Spoken
 from orature.evaluate.voice_report import voice_page
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.evaluate import clip_of
+from orature.stages.model_folder import write_records, write_texts
 from orature.stages.voice_material import HELD_OUT
 from orature.stages.xtts_card import xtts_card
 from orature.stages.xtts_material import Handed, XttsMaterial, gather_xtts, hand_over
@@ -260,15 +261,8 @@ class TuneXtts(Stage):
             "report.html": voice_page(facts, train_log=outcome["log"], spoken=spoken),
             "orature.json": json.dumps(labels, ensure_ascii=False, indent=2) + "\n",
         }
-        for name, text in texts.items():
-            with ctx.writing(name) as part:
-                part.write_text(text, encoding="utf-8")
-        with ctx.writing("training.json") as part:
-            write_json(part, facts)
-        with ctx.writing("train_log.jsonl") as part:
-            write_json_lines(part, outcome["log"])
-        with ctx.writing("rejects.jsonl") as part:
-            write_json_lines(part, [reject_json(reject) for reject in rejects])
+        write_texts(ctx, texts)
+        write_records(ctx, facts, outcome["log"], rejects)
 
 
 class _Told(LiveLine):
