@@ -64,6 +64,18 @@ def test_real_speech_is_mixed_in_or_rejected_with_its_reason(texts: Path, tmp_pa
     assert log[0]["update"] == 0, "the start is scored before it is changed"
 
 
+def test_a_neighbour_reads_real_speech_where_that_is_asked_for(texts: Path, tmp_path: Path) -> None:
+    kichwa = corpus_of(tmp_path / "kichwa", ["yaku wasi", "allpa", "killa", "ñuka 3 wasi"], language="que-EC")
+    run(_request(texts, tmp_path / "base", real=[str(kichwa)], neighbours=True))
+    model = tmp_path / "base" / "model"
+    facts = json.loads((model / "training.json").read_text("utf-8"))
+    rejected = [json.loads(line) for line in (model / "rejects.jsonl").read_text("utf-8").splitlines()]
+    reasons = {row["id"]: row["reason"] for row in rejected}
+    assert facts["neighbours"] == {"que-EC": "qu"} and facts["real_utterances"] + len(reasons) == 2
+    assert reasons == {"u03": "spelt-out"}, "the voice would say the digit in its own language"
+    assert "phones of que-EC by the voice qu" in (model / "README.md").read_text("utf-8")
+
+
 def test_a_train_row_that_is_in_its_dev_or_test_is_left_out_and_never_trained_on(texts: Path, tmp_path: Path) -> None:
     leaking = corpus_of(tmp_path / "leaking", ["casa bella", "una sera", "casa bella", "il libro"], language="it")
     run(_request(texts, tmp_path / "base", real=[str(leaking)]))

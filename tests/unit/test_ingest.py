@@ -222,7 +222,7 @@ def test_a_reader_that_drops_a_row_is_caught(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_shard_that_drops_a_reject_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "settled", lambda items, lang: (i for i in items if not isinstance(i, Reject)))
+    monkeypatch.setattr(stages, "settled", lambda items, *_: (i for i in items if not isinstance(i, Reject)))
     with pytest.raises(RowsVanished):
         made(folder_of(tmp_path / "source", ["kept", "text-undecodable"]), tmp_path / "store")
 
@@ -245,6 +245,18 @@ def test_command_prints_reasons_and_names_the_list(tmp_path: Path) -> None:
     assert Corpus.open(tmp_path / "corpus").verify() == []
 
 
+def test_a_licence_is_given_to_rows_that_state_none(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "good.wav").write_bytes(GOOD)
+    (source / "own.wav").write_bytes(encoded(tone(0.6)))
+    rows = ["path\tsentence\tsplit\tlicence", "good.wav\tone\ttrain\t", "own.wav\ttwo\ttrain\tCC0-1.0"]
+    (source / "manifest.tsv").write_text("\n".join(rows) + "\n", "utf-8")
+    result = run_command(source, "--to", tmp_path / "corpus", "--store", tmp_path / "store", "--licence", "CC BY 4.0")
+    assert result.exit_code == 0, result.output
+    assert {row.text: row.licence for row in Corpus.open(tmp_path / "corpus")} == {"one": "CC BY 4.0", "two": "CC0-1.0"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -252,6 +264,7 @@ def test_command_prints_reasons_and_names_the_list(tmp_path: Path) -> None:
         (["empty"], "nothing in it"),
         (["source", "--format", "planes"], "did you mean plain"),
         (["source", "--reject-limit", "7"], "between 0 and 1"),
+        (["source", "--licence", " "], "--licence must be one line"),
         (["cut.tar.gz"], "cut off or damaged"),
     ],
 )

@@ -33,6 +33,7 @@ def ingest(
         str, typer.Option("--format", help="plain, commonvoice, lhotse, bare, or auto to look for oneself.")
     ] = "auto",
     lang: Annotated[str | None, typer.Option("--lang", help="Language (BCP-47) of rows that state none.")] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Licence of rows that state none.")] = None,
     max_seconds: Annotated[float, typer.Option("--max-seconds", help="Longest labelled recording.")] = 120.0,
     reject_limit: Annotated[float, typer.Option("--reject-limit", help="Share of bad rows at which to stop.")] = 0.5,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that decode.")] = 1,
@@ -52,8 +53,10 @@ def ingest(
             "--max-seconds must be above 0 and --reject-limit between 0 and 1",
             next_step="leave them out for the defaults, 120 and 0.5",
         )
+    if licence is not None and not (licence.strip() and licence.isprintable()):
+        raise ConfigError("--licence must be one line of text", next_step="name it as in --licence 'CC BY 4.0'")
     limits = {"max_seconds": max_seconds, "reject_limit": reject_limit}
-    stage = ingest_stage(source, format=format, language=lang, **limits)
+    stage = ingest_stage(source, format=format, language=lang, licence=licence, **limits)
     home = open_store(store)
     run = Run(home, recipe="ingest", command=command_line())
     if dry_run:

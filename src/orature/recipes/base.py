@@ -89,6 +89,8 @@ class BaseSettings(BaseModel, frozen=True, extra="forbid"):
     """Corpora (made by `orature ingest`) whose dev and test sentences are not spoken in training."""
     real: tuple[str, ...] = ()
     """Corpora whose train rows are mixed in, after `orature split`; their dev and test are embargoed."""
+    neighbours: bool = False
+    """Real speech of a language that espeak-ng has no voice for: its phones by the nearest voice, instead of none."""
     judge: tuple[str, ...] = ()
     """Corpora whose dev and test rows are measured at the end; they are embargoed, too."""
     dev_sentences: int = Field(default=300, ge=1)
@@ -184,6 +186,7 @@ def _train(request: Request, settings: BaseSettings, phones: Ref, real: Sequence
         speech=_speech(request, settings),
         feature_weight=settings.feature_weight,
         real=tuple(real),
+        neighbours=settings.neighbours,
         judge=tuple(corpus_ref(Path(one)) for one in settings.judge),
         dev_sentences=settings.dev_sentences,
         half=settings.half,

@@ -64,8 +64,11 @@ def _start(start: dict[str, str] | None) -> str:
 
 def _mixed(facts: dict[str, Any]) -> str:
     """How often they were drawn against synthetic ones."""
+    if not facts["real_utterances"]:
+        return ""
     weight = facts["config"]["mix"]["origin_weights"].get("real", 1)
-    return f", each drawn {weight:g} times as often as a synthetic one" if facts["real_utterances"] else ""
+    read = ", ".join(f"{language} by the voice {tag}" for language, tag in facts["neighbours"].items())
+    return f", each drawn {weight:g} times as often as a synthetic one" + (f"; phones of {read}" if read else "")
 
 
 def _real(found: dict[str, dict[str, Any]]) -> list[str]:

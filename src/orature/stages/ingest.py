@@ -43,7 +43,10 @@ _LOOK = "look at that list, mend the source or choose another --format"
 
 
 class Ingest(Stage):
-    """Reads `source` in `format` (never "auto" here) and writes a corpus; `language` fills rows that state none."""
+    """Reads `source` in `format` (never "auto" here) and writes a corpus.
+
+    `language` and `licence` fill rows that state none.
+    """
 
     name: ClassVar[str] = "ingest"
     version: ClassVar[int] = 1
@@ -51,6 +54,7 @@ class Ingest(Stage):
     source: Ref
     format: str
     language: str | None = None
+    licence: str | None = None
     min_seconds: float = Field(default=0.1, ge=0)
     max_seconds: float = Field(default=120.0, gt=0)
     max_unlabelled_seconds: float = Field(default=3600.0, gt=0)
@@ -62,7 +66,7 @@ class Ingest(Stage):
         tree = open_tree(ctx.path_of(self.source))
         seen = Seen()
         work = partial(_make_shard, self._limits(labelled=True), self._limits(labelled=False))
-        items = settled(read_source(make_reader(self.format), tree, seen), self.language)
+        items = settled(read_source(make_reader(self.format), tree, seen), self.language, self.licence)
         shards = ctx.map_shards(_batches(items), work, folder="audio", unit="clips")
         kept = sum(shard["kept"] for shard in shards)
         rejected = Counter[str]()
@@ -162,8 +166,10 @@ def read_source(reader: Reader, tree: Tree, seen: Seen) -> Iterator[Draft | Reje
     yield from reader.read(tree, seen)
 
 
-def settled(items: Iterator[Draft | Reject], language: str | None) -> Iterator[Draft | Reject]:
-    """Text folded, ids once, language filled in; what cannot be a row is a Reject. Nothing is left out."""
+def settled(
+    items: Iterator[Draft | Reject], language: str | None, licence: str | None = None
+) -> Iterator[Draft | Reject]:
+    """Text folded, ids once, language and licence filled in; what cannot be a row is a Reject. Nothing is left out."""
     ids: set[int] = set()
     for item in items:
         if isinstance(item, Reject):
@@ -180,7 +186,7 @@ def settled(items: Iterator[Draft | Reject], language: str | None) -> Iterator[D
         text = None if item.text is None else fold(item.text)
         if item.split == "unlabelled":
             text = text or None
-        yield replace(item, text=text, language=item.language or language or "und")
+        yield replace(item, text=text, language=item.language or language or "und", licence=item.licence or licence)
 
 
 def _trouble(draft: Draft) -> tuple[str, str] | None:

@@ -37,12 +37,17 @@ class Labelled:
 
     utterance: Utterance
     phones: str
+    neighbour: str = ""
+    """Tag of the voice that read it, where that is not one of its own language."""
 
 
-def labelled(utterances: Iterable[Utterance], espeak: EspeakPipe) -> tuple[list[Labelled], list[Reject]]:
+def labelled(
+    utterances: Iterable[Utterance], espeak: EspeakPipe, *, neighbours: bool = False
+) -> tuple[list[Labelled], list[Reject]]:
     """Phones for the transcripts that espeak-ng has a voice of their language for; why others have none.
 
     They are those of a reading by rule, not of what was said: fit to train on beside exact ones, and to compare models.
+    With `neighbours` a language without a voice is read by the nearest one that the fallback table names.
     """
     readings = Readings(espeak.rows(), silent=SILENT)
     by_language: dict[str, list[Utterance]] = defaultdict(list)
@@ -56,19 +61,26 @@ def labelled(utterances: Iterable[Utterance], espeak: EspeakPipe) -> tuple[list[
         except ConfigError as error:
             rejects += [Reject(row.id, NO_VOICE, error.what) for row in rows]
             continue
-        if reading.because:
+        if reading.because and not neighbours:
             rejects += [Reject(row.id, NO_VOICE, reading.told) for row in rows]
             continue
-        for row, ipa in zip(
-            rows, espeak.phonemes_or_none([row.text or "" for row in rows], reading.voice), strict=True
-        ):
+        shown: list[Utterance] = []
+        texts: list[str] = []
+        for row in rows:
+            try:
+                texts.append(reading.shown(row.text or ""))
+                shown.append(row)
+            except ValueError as error:
+                rejects.append(Reject(row.id, "spelt-out", str(error)))
+        neighbour = reading.tag if reading.because else ""
+        for row, ipa in zip(shown, espeak.phonemes_or_none(texts, reading.voice), strict=True):
             phones = phones_of(ipa or "", reading.voice) if row.text else Refusal(NO_TEXT, "no transcript")
             if not isinstance(phones, Refusal) and foreign_share(ipa or "", reading.tag) > 0.1:
                 phones = Refusal("spelt-out", "espeak-ng would spell its letters")
             if isinstance(phones, Refusal):
                 rejects.append(Reject(row.id, phones.reason, phones.detail))
             else:
-                kept.append(Labelled(row, " ".join(phones)))
+                kept.append(Labelled(row, " ".join(phones), neighbour))
     return kept, rejects
 
 
@@ -85,7 +97,9 @@ class PhoneMaterial:
     licences: list[str]
 
     @classmethod
-    def of(cls, corpus: PhoneCorpus, real: Sequence[Corpus], dev_sentences: int) -> PhoneMaterial:
+    def of(
+        cls, corpus: PhoneCorpus, real: Sequence[Corpus], dev_sentences: int, *, neighbours: bool = False
+    ) -> PhoneMaterial:
         """Train rows, an even choice of `dev_sentences` dev rows, and the train splits of real corpora.
 
         LeakFound where a real row of train is one of their dev or test (law 5).
@@ -97,12 +111,17 @@ class PhoneMaterial:
         rejects: list[Reject] = []
         if rows:
             with EspeakPipe() as espeak:
-                kept, rejects = labelled(rows, espeak)
+                kept, rejects = labelled(rows, espeak, neighbours=neighbours)
         train, dev = list(corpus.rows("train")), list(corpus.rows("dev"))
         step = max(1, -(-len(dev) // dev_sentences))
         languages = {lid_language(row) for row in train} | {row.utterance.language.split("-")[0] for row in kept}
         licences = {*corpus.summary()["licences"], *(row.utterance.licence for row in kept if row.utterance.licence)}
         return cls(corpus, train, dev[::step], kept, rejects, sorted(languages - {MIXED}), sorted(licences))
+
+    @property
+    def neighbours(self) -> dict[str, str]:
+        """The voice by the language of real rows that a neighbour reads."""
+        return {row.utterance.language: row.neighbour for row in self.real if row.neighbour}
 
     @property
     def phones(self) -> tuple[str, ...]:

@@ -42,11 +42,12 @@ class TrainBase(Stage):
     """A model folder whose tokens are phones; `training.json`, a card, `train_log.jsonl`, `rejects.jsonl`.
 
     `phones` is phone text (`PhoneText`); `real` are corpora whose train rows are mixed in with espeak-ng's phones for
-    their transcripts, by `config.mix`; `start` is a model of phones whose training goes on (its inventory stays, phones
-    outside of it are written in a simpler form); `judge` are corpora whose dev and test rows are only measured, once,
-    at the end. Checkpoints are chosen by the phone error rate on dev (in the log it stands where the CER does):
-    sentences and speakers that training never hears, spoken plainly. `half` stores float16. `feature_weight` weighs the
-    loss of articulatory features. `command` is for the card.
+    their transcripts, by `config.mix`, with `neighbours` also those of a language that only a neighbour reads; `start`
+    is a model of phones whose training goes on (its inventory stays, phones outside of it are written in a simpler
+    form); `judge` are corpora whose dev and test rows are only measured, once, at the end. Checkpoints are chosen by
+    the phone error rate on dev (in the log it stands where the CER does): sentences and speakers that training never
+    hears, spoken plainly. `half` stores float16. `feature_weight` weighs the loss of articulatory features. `command`
+    is for the card.
     """
 
     name: ClassVar[str] = "train-base"
@@ -56,6 +57,7 @@ class TrainBase(Stage):
     speech: SpeechConfig = SpeechConfig()
     feature_weight: float = Field(default=0.0, ge=0.0)
     real: tuple[Ref, ...] = ()
+    neighbours: bool = False
     judge: tuple[Ref, ...] = ()
     start: Ref | None = None
     dev_sentences: int = Field(default=300, ge=1)
@@ -70,7 +72,8 @@ class TrainBase(Stage):
             raise ConfigError("a base model is a conformer", next_step="leave --set train.network out")
         device = prepare_device(ctx.resources.device, ctx.resources.threads)
         real = [Corpus.open(ctx.path_of(ref)) for ref in self.real]
-        material = PhoneMaterial.of(PhoneCorpus.open(ctx.path_of(self.phones)), real, self.dev_sentences)
+        text = PhoneCorpus.open(ctx.path_of(self.phones))
+        material = PhoneMaterial.of(text, real, self.dev_sentences, neighbours=self.neighbours)
         start = None if self.start is None else ctx.path_of(self.start)
         if start is not None and not writes_phones(start):
             raise ModelError(
@@ -159,6 +162,7 @@ class TrainBase(Stage):
             "sentences": text["sentences"],
             "real_digests": [ref.digest for ref in self.real],
             "real_utterances": len(material.real),
+            "neighbours": material.neighbours,
             "speakers": {"train": len(speakers[0]), "dev": speakers[1]},
             "parameters": made.parameters,
             "phones": len(made.vocabulary) - 2,
