@@ -219,3 +219,14 @@ def test_shared_out_weights_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
             parallel=parallel,
             **job.pseudo_loop(made),
         )
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    job = job_in(tmp_path / "data", PSEUDO.model_copy(update={"teacher": "ema", "ema_decay": 0.9}), accumulate=2)
+    alone, log = trained(job, tmp_path / "alone")
+    made = job.make()
+    ended = train_job(job, made, Spread(threads=2, processes=2), Place(tmp_path / "two", progress=False))
+    for name, value in made.network.state_dict().items():
+        assert torch.allclose(alone[name], value, atol=2e-4), name
+    assert [row["slot"] for row in ended.outcome.log if "slot" in row] == [row["slot"] for row in log if "slot" in row]
