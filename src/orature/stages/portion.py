@@ -8,7 +8,6 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import blake2b
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -19,7 +18,7 @@ from orature.data.corpus import Corpus, save_corpus
 from orature.flow.context import StageContext
 from orature.flow.ref import Ref
 from orature.flow.stage import Stage
-from orature.stages.corpus_rows import rows_of
+from orature.stages.corpus_rows import draw_order, rows_of
 from orature.stages.distort import NOT_DRAWN
 
 
@@ -61,15 +60,11 @@ class Portion(Stage):
         """Ids of the drawn rows and their seconds."""
         rows = [(row.id, row.audio.duration_s) for row in corpus.split("train") if row.text]
         seconds, drawn = 0.0, set()
-        for name, length_s in sorted(rows, key=lambda row: (_rank(self.seed, row[0]), row[0])):
+        for name, length_s in sorted(rows, key=lambda row: (draw_order(self.seed, row[0]), row[0])):
             if seconds + length_s <= 60 * self.minutes:
                 drawn.add(name)
                 seconds += length_s
         return drawn, seconds
-
-
-def _rank(seed: int, name: str) -> bytes:
-    return blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
 
 
 def _rows(
