@@ -343,7 +343,7 @@ class Loader:
             more = self._samples(item.then, item.copy, rng)
             if more is not None:
                 samples = np.concatenate([samples, more])
-                labels = [*labels, *self.space, *second.tokens]
+                labels = [*labels, *(self.space if labels and second.tokens else ()), *second.tokens]
         if item.speed != 1.0 and self._fits(int(len(samples) / item.speed), labels):
             samples = audio.change_speed(samples, item.speed)
         if augment:
