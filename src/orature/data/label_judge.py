@@ -54,8 +54,8 @@ class LabelBounds(BaseModel, frozen=True, extra="forbid"):
     """Bounds on one label; None: not looked at.
 
     - `rate_deviations`: letters (and digits) a second may lie so many robust standard deviations of their logarithm
-      above the median of the labelled speech (at 4, none of 2,881 train transcripts of three read corpora does; at 3,
-      up to 0.3 %); below 20 labelled rows 40 a second are allowed, 16 in scripts without spaces (`DurationBounds`).
+      above the median of the labelled speech (at 4, none of 5,508 train transcripts of five corpora does; at 3,
+      twelve); below 20 labelled rows 40 a second are allowed, 16 in scripts without spaces (`DurationBounds`).
       `slow_deviations` is the same below the median: off, since a recording may hold pauses.
     - `most_letters_per_s`: this bound in place of one from labelled speech.
     - `most_other_script` and `most_unseen`: shares of the letters in scripts, and outside of the alphabet, of the
@@ -63,8 +63,8 @@ class LabelBounds(BaseModel, frozen=True, extra="forbid"):
       that the language tag names.
     - `most_repeated`: see `repeated_share`; where one in a thousand transcripts repeats more, that much is allowed.
     - `language_check`: as of `orature.text.language_check`. "ngrams" works offline and for every language with 2,000
-      characters of transcripts: it refused no held-out train transcript of three corpora, and half of those of two of
-      them once a fifth of their letters was replaced at random; "langid" and "both" need py3langid.
+      characters of transcripts: it refused no held-out train transcript of three corpora, and about half of those of
+      two of them once a fifth of their letters was replaced at random; "langid" and "both" need py3langid.
     - `phrases`: what a recogniser is known to make up ("thanks for watching"); refused where it makes up half of a
       label.
     """

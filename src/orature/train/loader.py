@@ -347,7 +347,8 @@ class Loader:
             more = self._samples(item.then, item.copy, rng)
             if more is not None:
                 samples = np.concatenate([samples, more])
-                labels = [*labels, *self.space, *self.tokens(item.then)]
+                other = self.tokens(item.then)
+                labels = [*labels, *(self.space if labels and other else ()), *other]
         if item.speed != 1.0 and self._fits(int(len(samples) / item.speed), labels):
             samples = audio.change_speed(samples, item.speed)
         if augment:
