@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from tiny import LATIN, model_in, phone_model_in
+from tiny import LATIN, corpus_of, model_in, phone_model_in
 from typer.testing import CliRunner, Result
 
 import orature
@@ -109,6 +109,14 @@ def test_what_was_labelled_is_trained_on_silence_too(made: Path) -> None:
         assert info.rows is not None and (info.rows.total, info.rows.kept) == (18, 18), info.rows
         log = [json.loads(line) for line in (run.path_of(trained) / "train_log.jsonl").read_text().splitlines()]
         assert all(math.isfinite(row["dev_loss"]) for row in log if "dev_loss" in row)
+
+
+def test_a_corpus_without_dev_or_test_is_warned_of(made: Path) -> None:
+    folder = corpus_of(made / "train_only", LATIN, seconds=0.5, split="train")
+    done = command(made, f"label {folder.name} --model model --split train --to new --store warned --dry-run")
+    assert done.exit_code == 0 and "no dev and no test" in done.output
+    told = command(made, "label corpus --model model --to new --store warned --dry-run")
+    assert "labels are no measure" not in told.output
 
 
 def test_a_folder_with_files_of_ones_own_is_left_alone(made: Path) -> None:

@@ -86,7 +86,14 @@ def filters_of(corpus: Ref, split: LabelledSplit, values: Mapping[str, Any]) -> 
 
 def _check(run: Run, corpus: Ref, model: Ref, second: Ref | None, split: str, language: str) -> None:
     """What cannot be labelled, before the first model has worked for hours."""
-    refuse_empty(Corpus.open(run.path_of(corpus)), split)
+    rows = Corpus.open(run.path_of(corpus))
+    refuse_empty(rows, split)
+    lacking = [name for name in ("dev", "test") if not len(rows.split(name))]
+    if lacking:
+        say(
+            f"label: the corpus has no {' and no '.join(lacking)}, and labels are no measure of anything: "
+            "make splits first, with `orature split CORPUS --to NEW`"
+        )
     for one in (model, second):
         if one is not None and writes_phones(run.path_of(one)):
             raise ModelError(
