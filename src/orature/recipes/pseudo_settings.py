@@ -81,7 +81,7 @@ def settings_of(request: Request) -> PseudoSettings:
 
 
 def _options(settings: PseudoSettings, request: Request, start: str | None, fields: dict[str, Any]) -> UpOptions:
-    train = {"patience": NEVER, **settings.train, **fields}
+    train = {"patience": NEVER, "stop_on_blanks": False, **settings.train, **fields}
     return UpOptions(
         scale=request.scale, seed=request.seed, start=start, train=train, language=settings.language or None
     )
