@@ -15,7 +15,8 @@ mkdir -p "$OUT"
 FIVE=(digits_fsdd speech_commands cherokee_walc1 kichwa_killkan yoruba_ogunlao)
 for name in multilingual_clips "${FIVE[@]}"; do
   said=()
-  [[ $name == kichwa_killkan || $name == speech_commands ]] && said=(--licence "CC BY 4.0")
+  [ "$name" = kichwa_killkan ] && said=(--licence "Killkan (Taguchi et al., Radialistas): CC BY 4.0")
+  [ "$name" = speech_commands ] && said=(--licence "Speech Commands (Warden, Google): CC BY 4.0")
   [ -d "$OUT/$name" ] || orature ingest "$CORPORA/$name" --to "$OUT/$name" "${said[@]}"
 done
 # No sentence of anybody's dev or test is spoken; the clips are only measured, once, at the end.
