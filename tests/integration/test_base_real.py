@@ -71,6 +71,7 @@ def test_a_neighbour_reads_real_speech_where_that_is_asked_for(texts: Path, tmp_
     facts = json.loads((model / "training.json").read_text("utf-8"))
     rejected = [json.loads(line) for line in (model / "rejects.jsonl").read_text("utf-8").splitlines()]
     reasons = {row["id"]: row["reason"] for row in rejected}
+    assert "qu" in facts["languages"] and "que" not in facts["languages"], "one language, one code"
     assert facts["neighbours"] == {"que-EC": "qu"} and facts["real_utterances"] + len(reasons) == 2
     assert reasons == {"u03": "spelt-out"}, "the voice would say the digit in its own language"
     assert "phones of que-EC by the voice qu" in (model / "README.md").read_text("utf-8")

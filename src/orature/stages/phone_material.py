@@ -18,6 +18,7 @@ from orature.core.types import Refusal, Reject, Utterance
 from orature.data.corpus import Corpus
 from orature.engines.espeak_languages import Readings
 from orature.engines.espeak_pipe import SILENT, EspeakPipe
+from orature.engines.language_codes import codes_of
 from orature.engines.phone_tokens import PhoneTokens
 from orature.text.leaks import EmbargoIndex, refuse_breach
 from orature.text.phone_corpus import PhoneCorpus, PhoneRow
@@ -114,7 +115,7 @@ class PhoneMaterial:
                 kept, rejects = labelled(rows, espeak, neighbours=neighbours)
         train, dev = list(corpus.rows("train")), list(corpus.rows("dev"))
         step = max(1, -(-len(dev) // dev_sentences))
-        languages = {lid_language(row) for row in train} | {row.utterance.language.split("-")[0] for row in kept}
+        languages = {lid_language(row) for row in train} | {own_language(row) for row in kept}
         licences = {*corpus.summary()["licences"], *(row.utterance.licence for row in kept if row.utterance.licence)}
         return cls(corpus, train, dev[::step], kept, rejects, sorted(languages - {MIXED}), sorted(licences))
 
@@ -160,6 +161,11 @@ def lid_language(row: PhoneRow) -> str:
     return MIXED if row.kind == "accent" else row.spoken.split("-")[0]
 
 
+def own_language(row: Labelled) -> str:
+    """The language of a recording by its shortest code, as the voices of espeak-ng have it (en for eng)."""
+    return min(codes_of(row.utterance.language.split("-")[0]), key=len)
+
+
 def speaker_of(row: PhoneRow, speakers: Sequence[str]) -> str:
     """One of the speakers, by the id of the row."""
     return speakers[int.from_bytes(hashlib.blake2b(row.id.encode(), digest_size=8).digest(), "little") % len(speakers)]
@@ -174,7 +180,7 @@ def _recorded(row: Labelled, vocabulary: PhoneTokens) -> Example:
         duration_s=span.duration_s,
         text=row.phones,
         tokens=tuple(vocabulary.encode(row.phones)),
-        language=row.utterance.language.split("-")[0],
+        language=own_language(row),
         source=row.utterance.source,
         origin="real",
     )
