@@ -51,6 +51,10 @@ def test_both_arms_at_equal_compute_with_their_difference(corpus: Path, start: P
         assert row["difference"]["cer"]["delta"] == pytest.approx(two["cer"]["value"] - one["cer"]["value"], abs=1e-5)
     assert json.loads((tmp_path / "out" / "transfer.json").read_text("utf-8")) == outcome.facts
     assert outcome.facts["start"]["digest"] and any("points" in line for line in outcome.lines)
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    for said in (*(f"{row['train_minutes']:.1f} min" for row in rows), "CER on dev", "orature run transfer"):
+        assert said in page
+    assert page.count("<polyline") == 4, "two arms, two amounts"
 
 
 def test_run_again_it_does_nothing(corpus: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from typing import Any, cast
 from pydantic import BaseModel, Field
 
 from orature.core.errors import ConfigError
-from orature.core.files import refuse_unwritable, write_json
+from orature.core.files import refuse_unwritable, write_beside, write_json
 from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.engines.families import read_config
@@ -29,6 +29,7 @@ from orature.engines.hub import model_folder
 from orature.engines.shipped import BASE
 from orature.evaluate.compare import compare
 from orature.evaluate.folder import open_scored
+from orature.evaluate.html.transfer_page import transfer_page
 from orature.flow import Ref, Resources, Run, open_store
 from orature.recipes.arms import NEVER
 from orature.recipes.published import train_log
@@ -42,7 +43,7 @@ from orature.stages.train import Train
 from orature.train.prior_config import PriorConfig
 
 ABOUT = "what a start brings: from it and from nothing at equal compute, with several amounts of speech"
-STORE, FACTS = ".orature", "transfer.json"
+STORE, FACTS, PAGE = ".orature", "transfer.json", "report.html"
 ARMS = ("nothing", "start")
 _FEATURES = ("subsampling", "normalisation")
 
@@ -81,10 +82,18 @@ def run(request: Request) -> Outcome:
             portion = _portion(job, splits, minutes, request)
             if portion is not None:
                 found.append(_compared(job, portion, Path(source).name, minutes, updates, settings, request))
-                write_json(request.to / FACTS, _facts(settings, digest, found, request))
+                _write(request, job, _facts(settings, digest, found, request))
     if not found:
         raise ConfigError("no corpus has as much speech", next_step="ask for fewer minutes: --set minutes=[0]")
-    return Outcome(_facts(settings, digest, found, request), [line for row in found for line in lines_of(row)])
+    lines = [line for row in found for line in lines_of(row)]
+    return Outcome(_facts(settings, digest, found, request), [*lines, f"report: {request.to / PAGE}"])
+
+
+def _write(request: Request, job: Run, facts: dict[str, Any]) -> None:
+    """The figures so far, and a page of them."""
+    write_json(request.to / FACTS, facts)
+    with write_beside(request.to / PAGE) as part:
+        part.write_text(transfer_page(facts, command=job.record.command), encoding="utf-8", newline="\n")
 
 
 def plan(request: Request) -> dict[str, Any]:
