@@ -25,9 +25,9 @@ class PreferenceConfig(BaseModel, frozen=True, extra="forbid"):
     """
 
     n_best: int = Field(default=8, ge=2, le=100)
-    """Different texts asked for of an utterance; fewer where the search finds no more."""
+    """Different texts of an utterance, those that the search ranks first; fewer where it finds no more."""
     beams: int = Field(default=8, ge=2, le=1000)
-    """Hypotheses that the search keeps open, without a language model."""
+    """Hypotheses that the search keeps, without a language model; of an attention model several may write one text."""
     unit: Literal["auto", "characters", "words"] = "auto"
     """What an error is: an edit of a character or of a word. auto: characters for DPO, words for MWER (its source)."""
     margin: int = Field(default=1, ge=1)
@@ -76,7 +76,8 @@ class PreferenceConfig(BaseModel, frozen=True, extra="forbid"):
 class Candidate:
     """A text of an n-best list: its tokens, its errors against the transcript, and ln p of the starting model.
 
-    ln p is that of the tokens and their end by teacher forcing where a pair holds the text (DPO), else the search's.
+    ln p is that of the tokens and their end by teacher forcing where a pair holds the text (DPO), else the search's (of
+    CTC: tokens that write nothing count as blanks).
     """
 
     text: str

@@ -173,9 +173,8 @@ class Lister:
         choices: list[Choice] = [Choice(())] * len(heard)
         for prompt, numbers in by_prompt.items():
             samples_BS, lengths_B = batch.samples_BS[numbers].to(device), batch.lengths_B[numbers].to(device)
-            written = learner.network.generate(
-                samples_BS, lengths_B, list(prompt), beams=self.config.beams, n_best=self.config.n_best
-            )
+            beams = self.config.beams  # many of them may write the same text
+            written = learner.network.generate(samples_BS, lengths_B, list(prompt), beams=beams, n_best=beams)
             most = getattr(learner.network, "max_tokens", None)
             room = math.inf if most is None else most - len(prompt)
             for number, ranked in zip(numbers, written, strict=True):
@@ -194,7 +193,7 @@ class Lister:
                 cut_off += 1
             elif text not in found:
                 found[text] = Candidate(text, tokens, self._counter(example)(text), log_p)
-        return paired(list(found.values()), example, self.config, cut_off=cut_off)
+        return paired(list(found.values())[: self.config.n_best], example, self.config, cut_off=cut_off)
 
     def _anchored(self, batch: Batch, choices: list[Choice]) -> list[Choice]:
         """The choices with ln p of the texts in their pairs, computed as in training."""
