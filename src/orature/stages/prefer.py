@@ -125,7 +125,7 @@ class Prefer(Train):
         module.to(device)
         start = made.learner.assess(job.loaders(made)[1], batch_seconds=_DEV_S).report()
         before, after = start.selection(select), outcome.dev.selection(select)
-        verdict = Verdict(select, before, after, KEPT_TRAINED if after < before else KEPT_START)
+        verdict = _Verdict(select, before, after, KEPT_TRAINED if after < before else KEPT_START)
         ctx.note(**asdict(verdict))
         if verdict.kept == KEPT_TRAINED:
             checkpoint.load_weights(module, trained)
@@ -153,7 +153,7 @@ class Prefer(Train):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class _Verdict:
     """The figure that chooses on dev, of the start and of the trained model (lower is better), and who was kept."""
 
     select: str
@@ -166,10 +166,10 @@ class Verdict:
 class _Gated(Outcome):
     """An outcome with the verdict of dev."""
 
-    verdict: Verdict
+    verdict: _Verdict
 
 
-def _gated(outcome: Outcome, verdict: Verdict, dev: DevReport, chosen: str) -> _Gated:
+def _gated(outcome: Outcome, verdict: _Verdict, dev: DevReport, chosen: str) -> _Gated:
     return _Gated(outcome.updates, outcome.epochs, outcome.audio_h, dev, chosen, outcome.log, verdict)
 
 
