@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import model_in, phone_model_in
 
-from orature.core.errors import CorpusError, Interrupted, LeakFound, ModelError
+from orature.core.errors import ConfigError, CorpusError, Interrupted, LeakFound, ModelError
 from orature.data.corpus import Corpus
 from orature.engines.recognisers import load_recogniser
 from orature.flow import Ref, Resources, Run, Store
@@ -193,6 +193,9 @@ def test_a_start_or_settings_that_give_nothing_are_refused(
     phones = model_ref(phone_model_in(tmp_path / "phones"))
     with pytest.raises(ModelError, match="writes phones"):
         job.do(Prefer(corpus=corpus, start=phones, config=CONFIG, preference=LISTS), on=QUIET)
+    current = LISTS.model_copy(update={"n_best_of": "current"})
+    with pytest.raises(ConfigError, match="lists are those of the start"):
+        job.do(Prefer(corpus=corpus, start=model_ref(starts["DPO"]), config=CONFIG, preference=current), on=QUIET)
     with pytest.raises(ValueError, match="start"):
         Prefer.model_validate({"corpus": corpus, "config": CONFIG})
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from orature.core.errors import CorpusError, ModelError
+from orature.core.errors import ConfigError, CorpusError, ModelError
 from orature.core.files import write_beside, write_json_lines
 from orature.core.progress import Progress, say
 from orature.core.types import Reject
@@ -66,6 +66,12 @@ class Prefer(Train):
                 next_step="train it on transcripts first (`orature train`), and start from the result",
             )
         attention = family_of(folder).kind == "seq2seq"
+        if attention and self.preference.n_best_of == "current":
+            raise ConfigError(
+                "DPO compares with the start, so its n-best lists are those of the start",
+                where=str(folder),
+                next_step="leave n_best_of at start, or start from a CTC model",
+            )
         settled = self.model_copy(update={"config": self.preference.applied(self.config, attention=attention)})
         super(Prefer, settled).run(ctx)
 
