@@ -81,6 +81,27 @@ def test_run_again_it_does_nothing(
     assert run(request_of([source], done[0], start, speakers=["train-0"])).facts == done[1]
 
 
+def test_preferences_are_an_arm_of_their_own_from_the_best_model_so_far(
+    source: Path, start: Path, done: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All earlier steps are those of the run without it, which are not done again."""
+    assert all("preference" not in row["arms"] for row in done[1]["languages"]), "off by default"
+    prefer = {"n_best": 3, "beams": 8, "unit": "characters", "updates": 2, "evaluate_every": 1, "peak_lr": 1e-4}
+    outcome = run(request_of([source], done[0], start, speakers=["train-0"], prefer=prefer))
+    (row,), (before,) = outcome.facts["languages"], done[1]["languages"]
+    arm = row["arms"]["preference"]
+    assert list(row["arms"]) == [*before["arms"], "preference"] and arm["updates"] == 2
+    assert {name: arm["preference"]["config"][name] for name in ("n_best", "unit")} == {
+        "n_best": 3,
+        "unit": "characters",
+    }
+    assert f"preferences of the model of {before['kept']!r}" in capsys.readouterr().err
+    assert arm["preference"]["dev_start"] == pytest.approx(before["arms"][before["kept"]]["dev_cer"], abs=1e-5)
+    assert arm["dev_cer"] <= before["arms"][before["kept"]]["dev_cer"] + 1e-9, "the gate"
+    assert row["kept"] == (before["kept"] if arm["preference"]["kept"] == "start" else "preference")
+    assert row["worse_by_pooling"] == before["worse_by_pooling"]
+
+
 def test_a_language_that_gets_worse_is_named_and_keeps_its_own_model(done: tuple[Path, dict[str, Any]]) -> None:
     (row,) = done[1]["languages"]
     worse = {**row, "kept": "slimIPL", "worse_by_pooling": True}
@@ -122,6 +143,9 @@ def test_wrong_settings_are_refused_before_anything_is_read(source: Path, start:
         ({"filters": {"min_skore": 1}}, "min_skore"),
         ({"final": "bigger"}, "final"),
         ({"train": {"size": "giant"}}, "giant"),
+        ({"prefer": {"bta": 0.2}}, "did you mean 'beta'"),
+        ({"prefer": {"beams": 4}}, "a search of 4 beams cannot give 8 texts"),
+        ({"prefer": {"updates": 0}}, "updates"),
         ({"start": str(tmp_path / "nowhere")}, "no such model folder"),
     ):
         with pytest.raises((ConfigError, ModelError)) as error:
@@ -131,4 +155,5 @@ def test_wrong_settings_are_refused_before_anything_is_read(source: Path, start:
         run(replace(request, sources=(str(source), str(source))))
     assert not (tmp_path / "out").exists()
     shown = plan(request)
-    assert shown["trainings"] == 4 and recipe_of("pseudo_label").module().plan is plan
+    more = plan(replace(request, settings={**SMALL, "prefer": {}}))
+    assert shown["trainings"] == 4 and more["trainings"] == 5 and recipe_of("pseudo_label").module().plan is plan

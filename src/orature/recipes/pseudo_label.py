@@ -3,7 +3,8 @@
 After Lugosch et al. 2022 (arXiv 2111.00161): (1) with several languages a common model from their labelled speech; (2)
 for each language slimIPL on its own labelled and untranscribed speech, from the common model (or from the start); (3)
 final labels by that language's model, filtered, each refused one with its reason; (4) a student on all labelled and
-pseudo-labelled speech; (5) a last pass on labelled speech alone. Beside them each language gets a training on its
+pseudo-labelled speech; (5) a last pass on labelled speech alone; (6) where `prefer` is set, preference self-training of
+each language's best model so far. Beside them each language gets a training on its
 labelled speech alone with as many updates as (2). Dev decides which model a language keeps; one that is not the student
 is named. Every step is a stage of the store in `to/.orature`: run again after a crash it goes on.
 
@@ -43,6 +44,7 @@ from orature.stages.portion import Portion
 ABOUT = "untranscribed speech brought in by pseudo-labels (slimIPL), beside labelled speech alone"
 STORE, FACTS = ".orature", "pseudo_label.json"
 ALONE, COMMON, SLIM, STUDENT, LAST = "labels alone", "common model", "slimIPL", "student", "student, last pass"
+PREFERENCE = "preference"
 _CORPUS_FILE = "corpus.json"
 
 
@@ -55,6 +57,8 @@ class _Language:
     models: dict[str, Ref] = field(default_factory=dict)
     labels: Ref | None = None
     untranscribed: bool = True
+    preferred: str = ""
+    """The model that preference self-training went on from."""
 
 
 def run(request: Request) -> Outcome:
@@ -74,6 +78,7 @@ def run(request: Request) -> Outcome:
     for language in languages:
         _slim(job, request, settings, trainings, language, begin)
     _students(job, request, trainings, languages, begin)
+    _prefer(job, request, trainings, languages)
     return _finish(request, job, settings, languages)
 
 
@@ -83,6 +88,7 @@ def plan(request: Request) -> dict[str, Any]:
     found = corpora_of(request)
     each = 1 + settings.alone
     trainings = len(found) * each + (len(found) > 1) + (settings.final != "none") * (1 + settings.last_pass)
+    trainings += len(found) * (settings.prefer is not None)
     return {
         "settings": settings.model_dump(mode="json"),
         "corpora": [name for name, _, _ in found],
@@ -175,6 +181,21 @@ def _students(job: Run, request: Request, trainings: Trainings, languages: list[
             language.models[LAST] = last
 
 
+def _prefer(job: Run, request: Request, trainings: Trainings, languages: list[_Language]) -> None:
+    """Preference self-training of the model that dev gives a language so far; left out where nothing is preferred."""
+    if trainings.settings.prefer is None:
+        return
+    for language in languages:
+        begun = min(language.models, key=lambda name: _dev_cer(job, language.models[name], language))
+        say(f"{language.name}: preferences of the model of {begun!r}")
+        try:
+            stage = trainings.prefer(language.splits, PREFERENCE, language.models[begun])
+            language.models[PREFERENCE] = job.do(stage, on=request.resources)
+            language.preferred = begun
+        except CorpusError as error:
+            say(f"{language.name}: no preference self-training ({error.what})")
+
+
 def _finish(request: Request, job: Run, settings: PseudoSettings, languages: list[_Language]) -> Outcome:
     rows = [_measured(request, job, settings, language) for language in languages]
     facts = {"format": 1, "seed": request.seed, "split": settings.split, "languages": rows}
@@ -208,6 +229,7 @@ def _measured(request: Request, job: Run, settings: PseudoSettings, language: _L
     job.store.publish(language.models[kept], to)
     account = None if language.labels is None else read_account(job.path_of(language.labels))
     pooled = [name for name in (STUDENT, LAST) if name in arms]
+    begun = language.preferred if kept == PREFERENCE else kept
     row = {
         "corpus": language.name,
         "against": against,
@@ -215,25 +237,36 @@ def _measured(request: Request, job: Run, settings: PseudoSettings, language: _L
         "kept": kept,
         "model": str(to),
         "labels": account,
-        "worse_by_pooling": bool(pooled) and kept not in pooled,
+        "worse_by_pooling": bool(pooled) and begun not in pooled,
     }
     return row
 
 
 def _arm(job: Run, model: Ref, score: Mapping[str, Any], language: _Language) -> dict[str, Any]:
-    folder = job.path_of(model)
-    facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    tags = Corpus.open(job.path_of(language.splits)).summary()["languages"]
-    own = [facts["dev_cer_by_language"][tag] for tag in tags if tag in facts["dev_cer_by_language"]]
+    facts = _training(job, model)
     return {
         **{unit: score[unit] for unit in ("cer", "wer")},
-        "dev_cer": sum(own) / len(own) if own else facts["dev"]["cer"],
+        "dev_cer": _dev_cer(job, model, language),
         "updates": facts["updates"],
         "audio_hours_seen": facts["audio_hours_seen"],
         "train_hours_by_origin": facts["train_hours_by_origin"],
         "unlabelled_hours": facts.get("unlabelled_hours", 0.0),
         "log": train_log(job, model),
+        **({"preference": facts["preference"]} if "preference" in facts else {}),
     }
+
+
+def _training(job: Run, model: Ref) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((job.path_of(model) / "training.json").read_text(encoding="utf-8"))
+    return facts
+
+
+def _dev_cer(job: Run, model: Ref, language: _Language) -> float:
+    """The CER on dev of a language's own utterances, from what training measured."""
+    facts = _training(job, model)
+    tags = Corpus.open(job.path_of(language.splits)).summary()["languages"]
+    own = [facts["dev_cer_by_language"][tag] for tag in tags if tag in facts["dev_cer_by_language"]]
+    return float(sum(own) / len(own) if own else facts["dev"]["cer"])
 
 
 def lines_of(row: Mapping[str, Any]) -> list[str]:

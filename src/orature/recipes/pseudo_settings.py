@@ -19,16 +19,19 @@ from orature.flow import Ref, Run
 from orature.recipes.arms import NEVER
 from orature.recipes.labelling import filters_of
 from orature.recipes.registry import Request
-from orature.recipes.settings import override
+from orature.recipes.settings import nearest, override
 from orature.recipes.training import UpOptions, named_start, train_stage
 from orature.stages.inputs import model_ref
+from orature.stages.prefer import Prefer
 from orature.stages.train import Train
 from orature.stages.train_pseudo import TrainPseudo
+from orature.train.config import TrainConfig
+from orature.train.preference_config import PreferenceConfig
 from orature.train.pseudo_config import PUBLISHED, PseudoConfig
 
 Final = Literal["continue", "scratch", "larger", "none"]
 SIZES = ("micro", "tiny", "compact", "small", "wide", "base")
-_SLOWER, _LATER, _LAST = 0.5, 0.1, 0.1
+_SLOWER, _LATER, _LAST, _GENTLER = 0.5, 0.1, 0.1, 0.1
 _ANY = Ref(key="external", stage="corpus", digest="0" * 64)
 
 
@@ -55,6 +58,9 @@ class PseudoSettings(BaseModel, frozen=True, extra="forbid"):
     last_pass: bool = True
     """Whether the student is trained on labelled speech alone once more, with a tenth of the updates."""
     last: dict[str, Any] = Field(default_factory=dict)
+    prefer: dict[str, Any] | None = None
+    """Preference self-training of each language's model (`Prefer`) as the very last step: fields of `PreferenceConfig`
+    and of its training ({}: the defaults, with a tenth of the updates and of the learning rate). None: left out."""
     minutes: float = Field(default=0.0, ge=0)
     """To measure with a corpus that is transcribed: only so much of train keeps its transcripts (0: all)."""
     speakers: tuple[str, ...] = ()
@@ -77,7 +83,21 @@ def settings_of(request: Request) -> PseudoSettings:
     filters_of(_ANY, "unlabelled", settings.filters)
     for fields in (settings.slim, settings.student, settings.last):
         _options(settings, request, named_start(settings.start), fields)
+    if settings.prefer is not None:
+        preference, fields = _parted(settings.prefer)
+        override(PreferenceConfig(), preference, "prefer.")
+        _options(settings, request, named_start(settings.start), fields)
     return settings
+
+
+def _parted(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fields of `PreferenceConfig` and those of `TrainConfig`; ConfigError for one that neither has."""
+    known = {*PreferenceConfig.model_fields, *TrainConfig.model_fields}
+    for name in fields:
+        if name not in known:
+            raise ConfigError(f"there is no option 'prefer.{name}'", next_step=nearest(name, known))
+    own = {name: value for name, value in fields.items() if name in PreferenceConfig.model_fields}
+    return own, {name: value for name, value in fields.items() if name not in own}
 
 
 def _options(settings: PseudoSettings, request: Request, start: str | None, fields: dict[str, Any]) -> UpOptions:
@@ -149,6 +169,20 @@ class Trainings:
         if "peak_lr" not in self.settings.last:
             fields["peak_lr"] = _SLOWER * stage.config.peak_lr
         return stage.model_copy(update={"config": stage.config.model_copy(update=fields)})
+
+    def prefer(self, corpus: Ref, name: str, start: Ref) -> Prefer:
+        """Preference self-training on labelled speech, with small steps from `start`."""
+        own, train = _parted(self.settings.prefer or {})
+        base = self.supervised(corpus, name, start, train)
+        changed: dict[str, Any] = {}
+        if "updates" not in train:
+            changed["updates"] = max(1, round(_LAST * base.config.updates))
+            changed["evaluate_every"] = max(1, changed["updates"] // 4)
+        if "peak_lr" not in train:
+            changed["peak_lr"] = _GENTLER * base.config.peak_lr
+        fields = {field: getattr(base, field) for field in Train.model_fields if field != "reject_limit"}
+        fields |= {"config": base.config.model_copy(update=changed), "start": start}
+        return Prefer(**fields, preference=override(PreferenceConfig(), own, "prefer."))
 
 
 def _path(job: Run, ref: Ref) -> str:

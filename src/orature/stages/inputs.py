@@ -32,6 +32,7 @@ _LEFT_OUT = (
     "artefact.json",
     "parity.json",
     "prior.tsv",
+    "n_best.jsonl",
 )
 """What says nothing about what a model computes."""
 

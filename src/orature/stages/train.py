@@ -76,6 +76,8 @@ class Train(Stage):
         job, made, rejects = _fitting(job, material)
         if not job.train:
             raise TrainingFailed("no training utterance is left", next_step="see the reasons with `orature check`")
+        job, unfit = self._narrowed(ctx, job, made, device)
+        rejects += unfit
         job, more = self._completed(ctx, job, made, material)
         rejects += more
         found = self._guard(ctx, job, made, device)
@@ -89,6 +91,10 @@ class Train(Stage):
             with ctx.writing(TABLE) as part:
                 prior.write_table(part)
         ctx.note(dev_cer=round(outcome.dev.cer, 4), dev_wer=round(outcome.dev.wer, 4), updates=outcome.updates)
+
+    def _narrowed(self, ctx: StageContext, job: Job, made: Made, device: str) -> tuple[Job, list[Reject]]:
+        """The job with fewer transcribed examples, for stages that cannot learn from all, and what is left out."""
+        return job, []
 
     def _completed(self, ctx: StageContext, job: Job, made: Made, material: Material) -> tuple[Job, list[Reject]]:
         """The job with speech that has no transcripts, for stages that train on it too, and what of it is left out."""

@@ -30,6 +30,7 @@ from orature.train.freezing import Freezing
 from orature.train.learner import Learner
 from orature.train.loader import CACHE_MB, Example, Loader
 from orature.train.masked_config import MaskedConfig
+from orature.train.preference_config import Preferences
 from orature.train.pseudo_config import PseudoConfig
 from orature.train.speech import SpeechSource
 from orature.train.speech_config import SpeechConfig
@@ -109,6 +110,8 @@ class Job:
     """Labels for `unlabelled` while it trains."""
     masked: MaskedConfig | None = None
     """Masked prediction in place of transcripts; `config` then has its masks (`MaskedConfig.applied`)."""
+    preference: Preferences | None = None
+    """Preferences in place of transcripts, one choice for each of `train`; see `orature.train.preference`."""
     train: tuple[Example, ...] = field(default=(), repr=False)
     dev: tuple[Example, ...] = field(default=(), repr=False)
     unlabelled: tuple[Example, ...] = field(default=(), repr=False)
@@ -166,6 +169,10 @@ class Job:
     def _learner(self, family: Family, network: Network, vocabulary: Vocabulary) -> Learner:
         if self.masked is not None:
             return self._masked_learner(self.masked, family, network, vocabulary)
+        if self.preference is not None:
+            from orature.train.preference import preferring
+
+            return preferring(replace(self, preference=None)._learner(family, network, vocabulary), self.preference)
         if family.kind == "ctc":
             ctc, characters = cast(CtcNetwork, network), cast(CtcVocabulary, vocabulary)
             return CtcLearner(ctc, characters, self.config, self.languages, self.feature_weight)
