@@ -47,22 +47,20 @@ if step transfer; then
     --set start="$OUT/base-real/model" --set minutes=[5,0] --set updates=[200,400]
 fi
 
-# 4. Curves over languages (8 h of synthetic speech each) and hours (all languages) with the size tiny and batches of 25 s,
-# which learn sooner. Error on dev, since it is asked so often. 3 languages get more sentences each, as 10 have in all.
+# 4. Curves with the size tiny and batches of 25 s: languages at 8 h of synthetic speech each, hours of three languages,
+# hours of all. Error on dev, since it is asked so often.
 SHORT=("$OUT/digits_fsdd" "$OUT/cherokee_walc1" --threads 1 --set minutes=[5] --set updates=[100] --set split=dev
-  --set from_start.evaluate_every=25 --set nothing.evaluate_every=25 --set train.batch_seconds=40 --set train.accumulate=1
-  --set train.precision=bf16)
-for point in hours:8 languages:3 languages:10 hours:12 languages:30 hours:18 hours:5; do
-  kind=${point%:*} value=${point#*:}
-  step "$kind" || continue
-  extra=(--set train.size=tiny --set train.batch_seconds=25 --set dev_sentences=100)
-  hours=$value arms='[start]'
+  --set from_start.evaluate_every=25 --set nothing.evaluate_every=25 --set train.batch_seconds=40
+  --set train.accumulate=1 --set train.precision=bf16)
+first() { head -n "$1" experiments/base_languages.txt | paste -sd,; }
+for point in languages:3 languages:10 languages:30 three:2 three:4 three:16 hours:8 hours:12; do
+  kind=${point%:*} value=${point#*:} hours=${point#*:} arms='[start]'
+  step "$([ "$kind" = three ] && echo hours || echo "$kind")" || continue
+  extra=(--set train.size=tiny --set train.batch_seconds=25 --set dev_sentences=100 --set train.stop_on_blanks=false)
   [ "$point" = hours:8 ] && arms='[nothing,start]'
-  if [ "$kind" = languages ]; then
-    hours=8
-    extra+=(--set "text.languages=[$(head -n "$value" experiments/base_languages.txt | paste -sd,)]")
-    [ "$value" = 3 ] && extra+=(--set text.per_language=2000)
-  fi
+  [ "$kind" = languages ] && hours=8 && extra+=(--set "text.languages=[$(first "$value")]")
+  [ "$kind" = three ] && extra+=(--set "text.languages=[$(first 3)]")
+  [[ $kind = three || $point = languages:3 ]] && extra+=(--set text.per_language=2000)
   extra+=(--set train.updates="$((hours * 144))")
   orature run base "${COMMON[@]}" --to "$OUT/$kind-$value" "${extra[@]}"
   orature run transfer "${SHORT[@]}" --to "$OUT/transfer-$kind-$value" --set "arms=$arms" \
