@@ -33,6 +33,7 @@ _LEFT_OUT = (
     "parity.json",
     "prior.tsv",
     "n_best.jsonl",
+    "pseudo_labels.jsonl",
 )
 """What says nothing about what a model computes."""
 
