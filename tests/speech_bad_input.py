@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 JUDGE = "judge corpus --reference corpus --judge model --synthetic-split train"
+LABEL = "label corpus --to out --split train"
 CALIBRATE = "judge --calibrate corpus --judge model --synthetic corpus --to out"
 
 SPEECH_CASES = [
@@ -54,6 +55,21 @@ SPEECH_CASES = [
     (2, "judge --calibrate corpus --judge model --text nothing.txt --to out", "no such text"),
     (2, "judge --calibrate corpus --judge model --text note.txt --voice telepathy --to out", "no voice 'telepathy'"),
     (2, "judge --calibrate nothing --judge model --synthetic corpus --to out", "no such file or folder"),
+    (2, "label corpus --to out", "Missing option.*--model"),
+    (2, "label nothing --model model --to out", "no corpus.json"),
+    (2, "label damaged_corpus --model model --to out --split train", "damaged"),
+    (2, "label corpus --model model --to out", "no utterances in split 'unlabelled'"),
+    (2, f"{LABEL} --model nothing", "no such model folder"),
+    (2, f"{LABEL} --model cut_weights", "weights cannot be read"),
+    (2, f"{LABEL} --model model --second cut_weights", "weights cannot be read"),
+    (2, f"{LABEL} --model model --second model", "the first one"),
+    (2, f"{LABEL} --model model --decoder corpus", "no decoder.json"),
+    (2, f"{LABEL} --model model --set min_confidense=1", "did you mean 'min_confidence'"),
+    (2, f"{LABEL} --model model --set min_confidence=2", "less than or equal to 1"),
+    (2, f"{LABEL} --model model --executor cloud", "local or ray"),
+    (2, "label corpus --model model --to out --split dev", "unlabelled or train"),
+    (2, "label corpus --model model --to note.txt/x", "is a file"),
+    (1, "label corpus --model model --to model", "not Orature's"),
     (2, "train-voice nothing --to out", "no corpus.json"),
     (2, "train-voice corpus", "--to"),
     (2, "train-voice corpus --to out --scale huge", "no scale 'huge'"),

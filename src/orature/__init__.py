@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orature.api import check, compare, doctor, ingest, judge, report, split, transcribe, up
+    from orature.api import check, compare, doctor, ingest, judge, label, report, split, transcribe, up
 
 __version__ = "0.1.0"
 
@@ -21,6 +21,7 @@ __all__ = [
     "evaluate",
     "ingest",
     "judge",
+    "label",
     "report",
     "split",
     "train",

@@ -28,6 +28,7 @@ from orature.evaluate.folder import open_scored
 from orature.flow import Resources, Run, open_store
 from orature.recipes.diagnose import diagnose
 from orature.recipes.judging import judged, publish_judgement, split_of
+from orature.recipes.labelling import LabelledSplit, labelled, read_account
 from orature.recipes.score import score_model
 from orature.recipes.training import UpOptions, named_start, pooled, split_stage, train_stage
 from orature.recipes.up import UpResult
@@ -135,6 +136,26 @@ def judge(
     options |= {"synthetic_split": own, "reference_split": split, "on": resources or Resources()}
     found = judged(run, made, real, model_ref(os.fspath(judge)), **options)
     return publish_judgement(run, found, Path(to))
+
+
+def label(
+    corpus: PathLike,
+    model: PathLike,
+    to: PathLike,
+    *,
+    second: PathLike | None = None,
+    split: LabelledSplit = "unlabelled",
+    resources: Resources | None = None,
+    store: PathLike | None = None,
+    **filters: Any,
+) -> dict[str, Any]:
+    """`orature label`: the labelled corpus in `to` and the account of its labels; `filters` as in `--set`."""
+    run = Run(open_store(_path(store)), recipe="label", command=f"orature.label({os.fspath(corpus)!r})")
+    other = None if second is None else model_ref(os.fspath(second))
+    inputs = (corpus_ref(Path(corpus)), model_ref(os.fspath(model)))
+    labels = labelled(run, *inputs, second=other, split=split, filters=filters, on=resources)
+    run.store.publish(labels, Path(to))
+    return read_account(Path(to))
 
 
 def compare(a: PathLike, b: PathLike) -> dict[str, Any]:

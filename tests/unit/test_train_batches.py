@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,16 @@ def test_joined_targets_have_a_space_between(tmp_path: Path) -> None:
     batch = next(iter(loader.epoch(0))).pieces[0][1]
     assert set(batch.target_lengths_B.tolist()) <= {2, 5}
     assert 5 in batch.target_lengths_B.tolist()
+
+
+def test_silence_joined_to_speech_adds_no_space(tmp_path: Path) -> None:
+    config = TrainConfig(batch_seconds=30.0, augment=AugmentConfig(join_probability=1.0))
+    examples = [replace(one, text="", tokens=()) if n % 2 else one for n, one in enumerate(make_examples(tmp_path))]
+    lengths: set[int] = set()
+    for epoch in range(4):
+        for planned in Loader(examples, config, steps=STEPS, space=(2,)).epoch(epoch):
+            lengths |= set(planned.pieces[0][1].target_lengths_B.tolist())
+    assert lengths == {0, 2, 5}
 
 
 def test_speed_never_makes_an_utterance_too_short_for_its_labels(tmp_path: Path) -> None:

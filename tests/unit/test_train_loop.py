@@ -181,6 +181,7 @@ def test_blank_collapse_is_told_from_a_slow_start() -> None:
         check_collapse(collapsed, Progressed(update=500), config)
     assert "peak_lr" in caught.value.next_step
     check_collapse(DevReport(1.0, 0.5, 0.9, 0.8, 0.5), Progressed(update=900), config)
+    check_collapse(collapsed, Progressed(update=500), config.model_copy(update={"stop_on_blanks": False}))
 
 
 def test_the_average_is_the_mean_of_the_kept(tmp_path: Path) -> None:

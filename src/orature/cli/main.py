@@ -25,6 +25,7 @@ from orature.cli import (
     export,
     ingest,
     judge,
+    label,
     lm,
     pretrain,
     run,
@@ -38,7 +39,7 @@ from orature.cli import (
 )
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-_MAKE = "up demo ingest check split train pretrain average train-voice voices text synthesise judge run lm tune"
+_MAKE = "up demo ingest check split train pretrain average train-voice voices text synthesise judge label run lm tune"
 _USE = "evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
 
@@ -95,6 +96,7 @@ def build() -> typer.Typer:
         average,
         export,
         judge,
+        label,
         pretrain,
         run,
         train_voice,

@@ -82,7 +82,7 @@ def synthesise(
     refuse_foreign(to)
     home = open_store(store)
     run = Run(home, recipe="synthesise", command=command_line())
-    on = _resources(executor, address, workers, device, as_json)
+    on = resources_for(executor, address, workers, device, as_json)
     given: dict[str, Any] = {"readings": readings, "realism": realism, "audio_format": audio, "seed": seed}
     given |= {"reject_limit": reject_limit, **parse_assignments(assign or [])}
     source, language = _text(run, text, lang, like, on, dry_run)
@@ -100,7 +100,8 @@ def synthesise(
     emit(report, as_json, lambda: _lines(report))
 
 
-def _resources(executor: str, address: str | None, workers: int, device: str, as_json: bool) -> Resources:
+def resources_for(executor: str, address: str | None, workers: int, device: str, as_json: bool) -> Resources:
+    """What a command computes with that can be spread out; ConfigError for an executor that there is not."""
     from orature.core.errors import ConfigError
     from orature.flow import Resources
 

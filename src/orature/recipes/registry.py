@@ -87,6 +87,11 @@ _TABLE: dict[str, Recipe] = {
         "orature.recipes.multilingual",
         "one model for several languages, beside one for each alone",
     ),
+    "pseudo_label": Recipe(
+        "pseudo_label",
+        "orature.recipes.pseudo_label",
+        "untranscribed speech brought in by pseudo-labels (slimIPL), beside labelled speech alone",
+    ),
     "transfer": Recipe(
         "transfer",
         "orature.recipes.transfer",

@@ -139,7 +139,7 @@ def _portion(job: Run, splits: Ref, minutes: float, request: Request) -> Ref | N
 
 def _options(settings: TransferSettings, arm: str, request: Request, updates: int | None) -> UpOptions:
     """What an arm trains with: the recipe of the start for both, and of the shape of the start."""
-    given: dict[str, Any] = {"patience": NEVER, **settings.train}
+    given: dict[str, Any] = {"patience": NEVER, "stop_on_blanks": False, **settings.train}
     if updates is not None:
         given |= {"updates": updates, "evaluate_every": max(1, updates // 20)}
     own: Mapping[str, Any] = settings.from_start if arm == "start" else settings.nothing

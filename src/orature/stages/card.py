@@ -30,6 +30,7 @@ def model_card(facts: dict[str, Any]) -> str:
         f"| dev CER (chose the checkpoint, so optimistic) | {100 * dev['cer']:.1f} % |",
         f"| dev WER | {100 * dev['wer']:.1f} % |",
         f"| weights | {facts['chosen']} of {facts['updates']} updates |",
+        *_preference(facts.get("preference")),
         f"| audio seen in training | {facts['audio_hours_seen']:.1f} h, perturbed |",
         f"| text | case: {config['case']}, punctuation: {config['punctuation']} |",
         f"| licences of the training data | {'; '.join(facts['licences']) or 'not stated'} |",
@@ -50,3 +51,14 @@ def _origin(start: dict[str, Any] | None) -> str:
     if start is None:
         return "trained from nothing"
     return f"fine-tuned from {start['name']} (digest `{start['digest'][:16]}`)"
+
+
+def _preference(facts: dict[str, Any] | None) -> list[str]:
+    """How a last stage of preference self-training ended."""
+    if not facts:
+        return []
+    before, after = 100 * facts["dev_start"], 100 * facts["dev_trained"]
+    return [
+        f"| preference self-training ({facts['method']}, {facts['utterances']} utterances) | dev {facts['select']} "
+        f"{before:.1f} % at the start, {after:.1f} % trained: kept is the {facts['kept']} model |"
+    ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 from orature.core.types import Utterance
@@ -29,3 +30,8 @@ def rows_of(corpus: Corpus, store: str, name: str = "") -> Iterator[tuple[str, U
         row = utterance_of(cut, root, where)
         custom = {key: value for key, value in cut["custom"].items() if key not in OWN_FIELDS}
         yield where, replace(row, audio=replace(row.audio, path=place_in_store(row.audio.path, store))), custom
+
+
+def draw_order(seed: int, name: str) -> bytes:
+    """What rows are sorted by to draw some of them: a hash, so that it depends on `seed` and the row's id alone."""
+    return blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()

@@ -32,6 +32,8 @@ _LEFT_OUT = (
     "artefact.json",
     "parity.json",
     "prior.tsv",
+    "n_best.jsonl",
+    "pseudo_labels.jsonl",
 )
 """What says nothing about what a model computes."""
 

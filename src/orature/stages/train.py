@@ -76,16 +76,29 @@ class Train(Stage):
         job, made, rejects = _fitting(job, material)
         if not job.train:
             raise TrainingFailed("no training utterance is left", next_step="see the reasons with `orature check`")
+        job, unfit = self._narrowed(ctx, job, made, device)
+        rejects += unfit
+        job, more = self._completed(ctx, job, made, material)
+        rejects += more
         found = self._guard(ctx, job, made, device)
         outcome = self._fit(ctx, job, made, material, device)
-        kept = len(job.train)
-        ctx.conserve(total=material.total, kept=kept, rejected=_counts(rejects), reject_limit=self.reject_limit)
+        kept = len(job.train) + len(job.unlabelled)
+        total = material.total + len(job.unlabelled) + len(more)
+        ctx.conserve(total=total, kept=kept, rejected=_counts(rejects), reject_limit=self.reject_limit)
         facts = self._facts(material, outcome, job, found, made) | {"prior": None if prior is None else prior.facts}
         self._write(ctx, made, facts, outcome, rejects)
         if prior is not None:
             with ctx.writing(TABLE) as part:
                 prior.write_table(part)
         ctx.note(dev_cer=round(outcome.dev.cer, 4), dev_wer=round(outcome.dev.wer, 4), updates=outcome.updates)
+
+    def _narrowed(self, ctx: StageContext, job: Job, made: Made, device: str) -> tuple[Job, list[Reject]]:
+        """The job with fewer transcribed examples, for stages that cannot learn from all, and what is left out."""
+        return job, []
+
+    def _completed(self, ctx: StageContext, job: Job, made: Made, material: Material) -> tuple[Job, list[Reject]]:
+        """The job with speech that has no transcripts, for stages that train on it too, and what of it is left out."""
+        return job, []
 
     def _prior(self, ctx: StageContext, job: Job, material: Material, device: str) -> Prior | None:
         """What the letters begin as where the start writes phones; once a key."""

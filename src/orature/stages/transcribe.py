@@ -20,12 +20,14 @@ from orature.core.identity import canonical_json, digest_rows
 from orature.core.types import Hypothesis, Refusal, Utterance
 from orature.data import audio
 from orature.data.corpus import Corpus
+from orature.data.tarspan import tar_span
 from orature.engines.ctc_recogniser import Decoder
 from orature.engines.protocol import Recogniser, Samples
 from orature.engines.recognisers import load_recogniser
 from orature.engines.torch_fast import Precision
 from orature.flow import Ref, Stage, StageContext
-from orature.train.devices import prepare_device
+from orature.flow.shards import shard_name
+from orature.train.devices import prepare_device, usable_cores
 
 HYPOTHESES = "hypotheses.jsonl"
 _SHARD = 200
@@ -56,22 +58,38 @@ class Transcribe(Stage):
         """Shards of 200 utterances, so that a crash costs no more than one; the digest leaves paths out."""
         corpus = Corpus.open(ctx.path_of(self.corpus)).split(self.split)
         rows = sorted(corpus, key=lambda row: row.id)
-        device = prepare_device(ctx.resources.device, ctx.resources.threads)
+        on = ctx.resources
+        device, threads = on.device, on.threads or 1
+        if on.executor == "local":
+            threads = on.threads or max(1, usable_cores() // on.workers)
+            device = prepare_device(on.device, threads)
         decoder = "" if self.decoder is None else str(ctx.path_of(self.decoder))
-        work = partial(_shard, str(ctx.path_of(self.model)), device, self.language, decoder, self.precision)
+        work = partial(_shard, str(ctx.path_of(self.model)), device, threads, self.language, decoder, self.precision)
         began = time.monotonic()
-        shards = ctx.map_shards(_batches(rows), work, folder="parts", total=len(rows), unit="utterances")
+        needs = self._needs(ctx, rows) if on.executor == "ray" else []
+        shards = ctx.map_shards(_batches(rows), work, folder="parts", total=len(rows), unit="utterances", needs=needs)
         spent_s = time.monotonic() - began
-        lines: list[str] = []
-        for number in range(len(shards)):
-            lines += (ctx.out / "parts" / f"{number:05d}" / HYPOTHESES).read_text(encoding="utf-8").splitlines()
-        with ctx.writing(HYPOTHESES) as part:
-            part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        with ctx.writing(HYPOTHESES) as part, part.open("w", encoding="utf-8", newline="\n") as whole:
+            kept = sum(whole.write(line) > 0 for line in _lines(ctx.out, len(shards)))
         refused = sum(shard["refused"] for shard in shards)
-        ctx.conserve(total=len(rows), kept=len(lines), rejected={})
+        ctx.conserve(total=len(rows), kept=kept, rejected={})
         audio_s = sum(row.audio.duration_s for row in rows)
         ctx.note(rtf=round(spent_s / max(audio_s, 1e-9), 5), refused=refused)
-        ctx.declare_digest(digest_rows(_without_place(line) for line in lines))
+        ctx.declare_digest(digest_rows(_without_place(line) for line in _lines(ctx.out, len(shards))))
+
+    def _needs(self, ctx: StageContext, rows: Sequence[Utterance]) -> list[Path]:
+        """What a worker reads that is not in its task: the models, and the folders (or archives) of recordings."""
+        folders = [ctx.path_of(self.model), *([] if self.decoder is None else [ctx.path_of(self.decoder)])]
+        files = [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
+        spans = {name: tar_span(name) for name in {row.audio.path for row in rows}}
+        places = {Path(name).parent if span is None else Path(span.tar) for name, span in spans.items()}
+        return [*files, *sorted(places)]
+
+
+def _lines(out: Path, shards: int) -> Iterator[str]:
+    for number in range(shards):
+        with (out / "parts" / shard_name(number) / HYPOTHESES).open(encoding="utf-8") as lines:
+            yield from lines
 
 
 def _without_place(line: str) -> bytes:
@@ -86,7 +104,9 @@ def _batches(rows: Sequence[Utterance]) -> Iterator[Sequence[Utterance]]:
 
 
 @lru_cache(maxsize=1)
-def _model(folder: str, device: str, language: str, decoder: str, precision: Precision) -> Recogniser:
+def _model(folder: str, device: str, threads: int, language: str, decoder: str, precision: Precision) -> Recogniser:
+    """Once a process; sets its number of threads."""
+    device = prepare_device(device, threads)
     return load_recogniser(
         folder, device=device, language=language or None, decoder=decoder_in(decoder), precision=precision
     )
@@ -104,6 +124,7 @@ def decoder_in(folder: str) -> Decoder | None:
 def _shard(
     model: str,
     device: str,
+    threads: int,
     language: str,
     decoder: str,
     precision: Precision,
@@ -114,7 +135,7 @@ def _shard(
 
     Files are read by other threads while the model works.
     """
-    recogniser = _model(model, device, language, decoder, precision)
+    recogniser = _model(model, device, threads, language, decoder, precision)
     outcomes: list[Hypothesis | Refusal] = [Refusal("not-decoded", "the recogniser gave no answer")] * len(rows)
     order = sorted(range(len(rows)), key=lambda index: (rows[index].audio.duration_s, index))
     with ThreadPoolExecutor(_READERS) as readers:

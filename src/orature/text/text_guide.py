@@ -115,7 +115,7 @@ class Guide:
         return cls(
             embargo=EmbargoIndex.of(*held_out),
             alphabet=frozenset(letter for letter in letters if category(letter)[0] in "LM"),
-            scripts=_own_scripts(letters),
+            scripts=own_scripts(letters),
             bounds=_bounds_of(lengths),
             characters_per_s=characters / seconds if seconds else 0.0,
             transcripts=sample(texts, MOST_SENTENCES),
@@ -151,7 +151,8 @@ class Guide:
         )
 
 
-def _own_scripts(letters: Counter[str]) -> tuple[str, ...]:
+def own_scripts(letters: Counter[str]) -> tuple[str, ...]:
+    """The scripts that at least 2 % of `letters` (counts by character) belong to."""
     found: Counter[str] = Counter()
     for letter, count in letters.items():
         found[script_of_character(letter)] += count
@@ -187,7 +188,7 @@ class Judge:
         self.guide, self.rules = guide, rules
         self.language = language
         self.reader = Reader(language, numbers=rules.numbers)
-        self.scripts = frozenset(guide.scripts) or _scripts_of_tag(language)
+        self.scripts = frozenset(guide.scripts) or scripts_of_tag(language)
         self.check = _check(guide, rules.language_check, language)
 
     def judge(self, sentence: str) -> Kept | Refusal:
@@ -270,6 +271,7 @@ def _check(guide: Guide, method: Method, language: str) -> LanguageCheck | None:
     return ngrams if method == "ngrams" else BothChecks(LangidCheck(language), ngrams)
 
 
-def _scripts_of_tag(language: str) -> frozenset[str]:
+def scripts_of_tag(language: str) -> frozenset[str]:
+    """The script that a BCP-47 tag names ("uz-Cyrl": Cyrillic); empty where it names none."""
     known = {_SCRIPT_CODES[part] for part in language.split("-")[1:] if part in _SCRIPT_CODES}
     return frozenset(known)

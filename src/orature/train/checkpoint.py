@@ -13,7 +13,7 @@ Example::
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Progressed(BaseModel):
     update: int = 0
     epoch: int = 0
     batch_in_epoch: int = 0
+    epoch_began: int = 0
+    """The update before which the epoch began."""
     audio_s: float = 0.0
     loss_count: int = 0
     figures: dict[str, float] = Field(default_factory=dict)
@@ -51,6 +53,10 @@ class Progressed(BaseModel):
     evaluations_without_gain: int = 0
     log: list[dict[str, Any]] = Field(default_factory=list)
     finished: bool = False
+
+    def next_epoch(self) -> None:
+        """The epoch is over."""
+        self.epoch, self.batch_in_epoch, self.epoch_began = self.epoch + 1, 0, self.update
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -73,9 +79,21 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor])
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
-def save(state: Path, weights: dict[str, Tensor], optimiser: dict[str, Tensor], progressed: Progressed) -> None:
-    """Writes the checkpoint of this update (unless it is there already) and drops older ones."""
-    place = state / f"{_CURRENT}-{progressed.update:08d}-{progressed.batch_in_epoch:06d}"
+def save(
+    state: Path,
+    weights: dict[str, Tensor],
+    optimiser: dict[str, Tensor],
+    progressed: Progressed,
+    *,
+    files: Mapping[str, bytes] | None = None,
+    slot: int = 0,
+) -> None:
+    """Writes the checkpoint of this update (unless it is there already) and drops older ones.
+
+    `files` are what else belongs to it, by name; `slot` counts steps that may pass between two updates.
+    """
+    steps = f"-{slot:08d}" if slot else ""
+    place = state / f"{_CURRENT}-{progressed.update:08d}-{progressed.batch_in_epoch:06d}{steps}"
     if place.exists():
         return
     beside = state / f"{_CURRENT}.writing"
@@ -84,6 +102,8 @@ def save(state: Path, weights: dict[str, Tensor], optimiser: dict[str, Tensor], 
     save_file(weights, beside / "model.safetensors")
     save_file(optimiser, beside / "optimiser.safetensors")
     (beside / "progress.json").write_text(progressed.model_dump_json(), encoding="utf-8")
+    for name, content in (files or {}).items():
+        (beside / name).write_bytes(content)
     fsync_tree(beside)
     beside.rename(place)
     for old in _whole(state)[:-1]:
@@ -103,6 +123,13 @@ def restore(state: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], Progress
     folder = found[-1]
     progressed = Progressed.model_validate_json((folder / "progress.json").read_text(encoding="utf-8"))
     return load_file(folder / "model.safetensors"), load_file(folder / "optimiser.safetensors"), progressed
+
+
+def read_file(state: Path, name: str) -> bytes | None:
+    """A file that the newest whole checkpoint holds beside weights and counters; None where it has none."""
+    found = _whole(state)
+    path = found[-1] / name if found else None
+    return path.read_bytes() if path is not None and path.is_file() else None
 
 
 def weights_of(model: nn.Module, names: Collection[str] | None = None) -> dict[str, Tensor]:

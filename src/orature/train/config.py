@@ -88,6 +88,8 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     evaluate_every: int = Field(default=100, ge=1)
     patience: int = Field(default=30, ge=1)
     """Early stop after this many evaluations without a better dev figure."""
+    stop_on_blanks: bool = True
+    """Whether a run ends with an error where its second half writes nothing but blanks; else it scores as it is."""
     select: str = "cer"
     """What chooses the checkpoint on dev: cer (all utterances), macro-cer, or language:xx."""
     average: int = Field(default=5, ge=1)

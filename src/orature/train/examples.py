@@ -34,12 +34,15 @@ def texts_of(utterances: Iterable[Utterance], policy: TextPolicy) -> list[str]:
 def examples_of(
     utterances: Iterable[Utterance], policy: TextPolicy, vocabulary: Vocabulary, role: Role = "target"
 ) -> tuple[list[Example], list[Reject]]:
-    """One example an utterance with a transcript, in the order of their ids; the others are rejected with a reason."""
+    """One example an utterance with a transcript, in the order of their ids; the others are rejected with a reason.
+
+    Silence that was labelled as such (origin "pseudo", the text "") is an example without tokens.
+    """
     examples: list[Example] = []
     rejects: list[Reject] = []
     for utterance in sorted(utterances, key=lambda row: row.id):
         text = prepare(utterance.text or "", policy)
-        if not text:
+        if not text and not is_labelled_silence(utterance):
             detail = "no letters are left" if utterance.text else "no transcript"
             rejects.append(Reject(utterance.id, "text-empty", f"{detail} under the text policy"))
             continue
@@ -60,3 +63,8 @@ def examples_of(
             )
         )
     return examples, rejects
+
+
+def is_labelled_silence(utterance: Utterance) -> bool:
+    """A recording in which a recogniser rightly heard nothing: training on it teaches a model to stay silent."""
+    return utterance.origin == "pseudo" and utterance.text == ""

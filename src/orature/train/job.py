@@ -30,6 +30,8 @@ from orature.train.freezing import Freezing
 from orature.train.learner import Learner
 from orature.train.loader import CACHE_MB, Example, Loader
 from orature.train.masked_config import MaskedConfig
+from orature.train.preference_config import Preferences
+from orature.train.pseudo_config import PseudoConfig
 from orature.train.speech import SpeechSource
 from orature.train.speech_config import SpeechConfig
 
@@ -104,10 +106,15 @@ class Job:
     feature_weight: float = 0.0
     prior: HeadPrior | None = None
     """What the letters of a start that writes phones begin as; None: drawn."""
+    pseudo: PseudoConfig | None = None
+    """Labels for `unlabelled` while it trains."""
     masked: MaskedConfig | None = None
     """Masked prediction in place of transcripts; `config` then has its masks (`MaskedConfig.applied`)."""
+    preference: Preferences | None = None
+    """Preferences in place of transcripts, one choice for each of `train`; see `orature.train.preference`."""
     train: tuple[Example, ...] = field(default=(), repr=False)
     dev: tuple[Example, ...] = field(default=(), repr=False)
+    unlabelled: tuple[Example, ...] = field(default=(), repr=False)
 
     def with_examples(self, train: list[Example], dev: list[Example]) -> Job:
         return replace(self, train=tuple(train), dev=tuple(dev))
@@ -162,6 +169,10 @@ class Job:
     def _learner(self, family: Family, network: Network, vocabulary: Vocabulary) -> Learner:
         if self.masked is not None:
             return self._masked_learner(self.masked, family, network, vocabulary)
+        if self.preference is not None:
+            from orature.train.preference import preferring
+
+            return preferring(replace(self, preference=None)._learner(family, network, vocabulary), self.preference)
         if family.kind == "ctc":
             ctc, characters = cast(CtcNetwork, network), cast(CtcVocabulary, vocabulary)
             return CtcLearner(ctc, characters, self.config, self.languages, self.feature_weight)
@@ -200,6 +211,21 @@ class Job:
         )
         dev = Loader(self.dev, self.config, steps=made.steps, cache_mb=CACHE_MB / processes, speech=speech)
         return train, dev
+
+    def pseudo_loop(self, made: Made, *, processes: int = 1) -> dict[str, Any]:
+        """What `fit` is given besides where unlabelled speech is labelled in training; {} where not."""
+        if self.pseudo is None:
+            return {}
+        from orature.train.pseudo import PseudoLoader, PseudoTrainer
+
+        unlabelled = PseudoLoader(
+            self.unlabelled,
+            self.config,
+            steps=made.steps,
+            mask_bins=made.network.mask_bins,
+            cache_mb=CACHE_MB / processes,
+        )
+        return {"trainer": PseudoTrainer, "pseudo": self.pseudo, "unlabelled": unlabelled}
 
     def freezing(self, made: Made) -> Freezing:
         found = Freezing.of(made.network, made.learner.module, self.config)

@@ -142,6 +142,7 @@ def _fitted(
         parallel=parallel,
         score_start=place.score_start,
         probe=spread.micro_seconds is None,
+        **job.pseudo_loop(made, processes=parallel.processes),
     )
 
 

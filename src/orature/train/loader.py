@@ -292,6 +292,10 @@ class Loader:
             draws=draws,
         )
 
+    def tokens(self, index: int) -> list[int]:
+        """The target of an utterance."""
+        return list(self.examples[index].tokens)
+
     def _lengths_s(self, epoch: int) -> list[float]:
         """What is predicted of each utterance in `epoch`, in seconds."""
         if self.speech is None:
@@ -335,7 +339,7 @@ class Loader:
 
     def _example(self, item: Item, rng: np.random.Generator, augment: bool) -> tuple[Samples, list[int]]:
         first = self.examples[item.index]
-        samples, labels = self._samples(item.index, item.copy, rng), list(first.tokens)
+        samples, labels = self._samples(item.index, item.copy, rng), self.tokens(item.index)
         if samples is None or (first.spoken is not None and not self._fits(len(samples), labels)):
             return np.zeros(_NOTHING, np.float32), []
         second = first if item.then is None else self.examples[item.then]
@@ -343,7 +347,8 @@ class Loader:
             more = self._samples(item.then, item.copy, rng)
             if more is not None:
                 samples = np.concatenate([samples, more])
-                labels = [*labels, *self.space, *second.tokens]
+                other = self.tokens(item.then)
+                labels = [*labels, *(self.space if labels and other else ()), *other]
         if item.speed != 1.0 and self._fits(int(len(samples) / item.speed), labels):
             samples = audio.change_speed(samples, item.speed)
         if augment:

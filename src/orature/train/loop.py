@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,6 +80,7 @@ class Trainer:
         self.learner, self.train, self.dev, self.config = learner, train, dev, config
         self.freezing, self.state, self.watcher, self.parallel = freezing, state, watcher, parallel
         self.score_start = score_start
+        self.rate = 1.0
         module = learner.module
         names = {id(p): name for name, p in module.named_parameters(remove_duplicate=False)}
         trained = {id(p) for p in freezing.trained}
@@ -110,7 +112,15 @@ class Trainer:
         weights, slots, progressed = found
         checkpoint.load_weights(self.learner.module, weights, self.names)
         checkpoint.load_optimiser(self.optimiser, slots)
+        self._go_on()
         return progressed
+
+    def _go_on(self) -> None:
+        """What else a checkpoint brings back (`files` of `_more`)."""
+
+    def _more(self) -> tuple[dict[str, bytes], int]:
+        """What else belongs into a checkpoint, and the number of steps so far where those are not updates."""
+        return {}, 0
 
     def run(self) -> Outcome:
         """Trains until the last update or an early stop, then picks the weights."""
@@ -128,22 +138,20 @@ class Trainer:
                 if progressed.finished or progressed.update >= config.updates:
                     break
             else:
-                progressed.epoch += 1
-                progressed.batch_in_epoch = 0
+                progressed.next_epoch()
         return self._choose()
 
     def _batches(self) -> Iterator[Planned]:
         """The rest of this epoch; whether it is masked was settled where it began, also for a resumed run."""
         progressed = self.progressed
-        began = progressed.update - progressed.batch_in_epoch // self.config.accumulate
-        masks = began >= self.config.augment.masks_from_update
+        masks = progressed.epoch_began >= self.config.augment.masks_from_update
         part = (self.parallel.rank, self.parallel.processes)
         return self.train.epoch(progressed.epoch, skip=progressed.batch_in_epoch, masks=masks, part=part)
 
-    def _update(self, batches: list[Planned]) -> None:
+    def _update(self, batches: list[Planned], *, labelled: bool = True) -> dict[str, float]:
         """One optimiser step over `accumulate` batches: the sum of all losses over the sum of all weights."""
         progressed, config = self.progressed, self.config
-        rate = learning_rate(progressed.update, config)
+        rate = self.rate * learning_rate(progressed.update, config)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.freezing.apply(progressed.update)
@@ -168,8 +176,9 @@ class Trainer:
         progressed.loss_count += 1
         progressed.audio_s += seconds
         progressed.update += 1
-        progressed.batch_in_epoch += len(batches)
+        progressed.batch_in_epoch += len(batches) if labelled else 0
         self.watcher.step(progressed, seconds=seconds)
+        return sums
 
     def _backward(self, batches: list[Planned]) -> dict[str, float]:
         """Gradients of the sum of losses of this process's pieces; the sums over all processes.
@@ -270,7 +279,7 @@ class Trainer:
         for name in sorted(figures):
             if f"{name}_of" in figures:
                 row[name] = round(figures[name] / max(figures[f"{name}_of"], 1e-9), 5)
-        row |= report.row()
+        row |= report.row() | self._figures()
         progressed.log.append(row)
         progressed.figures = {}
         progressed.grad_sum = 0.0
@@ -284,9 +293,17 @@ class Trainer:
         progressed.evaluations_without_gain = 0 if best else progressed.evaluations_without_gain + 1
         progressed.finished = progressed.evaluations_without_gain >= config.patience
         self.watcher.evaluated(row, report)
-        check_collapse(report, progressed, config)
+        self._judge(report)
         self._save()
         memory.release()
+
+    def _figures(self) -> dict[str, object]:
+        """Further figures of this evaluation."""
+        return {}
+
+    def _judge(self, report: DevReport) -> None:
+        """Whether the run may go on."""
+        check_collapse(report, self.progressed, self.config)
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return checkpoint.weights_of(self.learner.module, self.names)
@@ -301,7 +318,8 @@ class Trainer:
         if self.parallel.first or self.parallel.sharded:
             slots, weights = checkpoint.optimiser_tensors(self.optimiser), self._weights()
             if self.parallel.first:
-                checkpoint.save(self.state, weights, slots, self.progressed)
+                files, slot = self._more()
+                checkpoint.save(self.state, weights, slots, self.progressed, files=files, slot=slot)
         self._saved_at = time.monotonic()
 
     def _load(self, weights: dict[str, torch.Tensor]) -> None:
@@ -358,12 +376,14 @@ def fit(
     device: str = "cpu",
     score_start: bool = False,
     probe: bool = False,
+    trainer: type[Trainer] = Trainer,
+    **more: Any,
 ) -> Outcome:
     """Trains `learner` in place; call it again after a crash with the same `state` and it goes on.
 
     `score_start` scores dev before the first update, for a start that can already read; `probe` measures first how much
-    fits into memory at once.
+    fits into memory at once; `trainer` is another loop, which is given `more`.
     """
     parallel = parallel or Parallel(device=device, precision=config.precision)
-    trainer = Trainer(learner, train, dev, config, freezing, state, watcher, parallel, score_start, probe)
-    return trainer.run()
+    held = trainer(learner, train, dev, config, freezing, state, watcher, parallel, score_start, probe, **more)
+    return held.run()

@@ -92,7 +92,9 @@ def check_collapse(report: DevReport, progressed: Progressed, config: TrainConfi
 
     Early on, blanks everywhere are how CTC begins; that is no reason to stop.
     """
-    if report.empty_share < COLLAPSED or progressed.update < max(PATIENCE_UPDATES, config.updates // 2):
+    if not config.stop_on_blanks or report.empty_share < COLLAPSED:
+        return
+    if progressed.update < max(PATIENCE_UPDATES, config.updates // 2):
         return
     raise TrainingFailed(
         f"the model writes nothing but blanks: {100 * report.empty_share:.0f} % of dev hypotheses are empty at "

@@ -1,0 +1,210 @@
+"""Settings of the recipe `pseudo_label`, and the training stages that they make.
+
+Example::
+
+    settings = settings_of(Request(sources=("digits",), to=Path("out"), settings={"preset": "100h"}))
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from orature.core.errors import ConfigError
+from orature.data.corpus import Corpus
+from orature.engines.shipped import BASE
+from orature.flow import Ref, Run
+from orature.recipes.arms import NEVER
+from orature.recipes.labelling import filters_of
+from orature.recipes.registry import Request
+from orature.recipes.settings import nearest, override
+from orature.recipes.training import UpOptions, named_start, train_stage
+from orature.stages.inputs import model_ref
+from orature.stages.prefer import Prefer
+from orature.stages.train import Train
+from orature.stages.train_pseudo import TrainPseudo
+from orature.train.config import TrainConfig
+from orature.train.preference_config import PreferenceConfig
+from orature.train.pseudo_config import PUBLISHED, PseudoConfig
+
+Final = Literal["continue", "scratch", "larger", "none"]
+SIZES = ("micro", "tiny", "compact", "small", "wide", "base")
+_SLOWER, _LATER, _LAST, _GENTLER = 0.5, 0.1, 0.1, 0.1
+_ANY = Ref(key="external", stage="corpus", digest="0" * 64)
+
+
+class PseudoSettings(BaseModel, frozen=True, extra="forbid"):
+    """What the recipe does; `train` holds fields of every training, the others those of one."""
+
+    start: str = BASE
+    """What the first training starts from: a model folder, "base", or "none"."""
+    preset: str = "10h"
+    """Published settings of slimIPL, scaled to the run (see `PseudoConfig.scaled`)."""
+    pseudo: dict[str, Any] = Field(default_factory=dict)
+    """Fields of `PseudoConfig`, over the preset."""
+    train: dict[str, Any] = Field(default_factory=dict)
+    slim: dict[str, Any] = Field(default_factory=dict)
+    """Of the training with labels made on the way (`TrainPseudo`), and of `alone`, which has the same compute."""
+    alone: bool = True
+    """Whether labelled speech alone is trained on, too, with as many updates, to compare with."""
+    filters: dict[str, Any] = Field(default_factory=dict)
+    """Of the final labels, see `orature.recipes.labelling.filters_of`."""
+    final: Final = "continue"
+    """The student on final labels: from the model that the recipe began with, from nothing, from nothing and a size
+    larger, or none."""
+    student: dict[str, Any] = Field(default_factory=dict)
+    last_pass: bool = True
+    """Whether the student is trained on labelled speech alone once more, with a tenth of the updates."""
+    last: dict[str, Any] = Field(default_factory=dict)
+    prefer: dict[str, Any] | None = None
+    """Preference self-training of each language's model (`Prefer`) as the very last step: fields of `PreferenceConfig`
+    and of its training ({}: the defaults, with a tenth of the updates and of the learning rate). None: left out."""
+    minutes: float = Field(default=0.0, ge=0)
+    """To measure with a corpus that is transcribed: only so much of train keeps its transcripts (0: all)."""
+    speakers: tuple[str, ...] = ()
+    """Only these speakers of train keep their transcripts; all others count as untranscribed."""
+    split: str = "test"
+    """What is scored: test, or dev while settings are chosen."""
+    language: str = ""
+
+
+def settings_of(request: Request) -> PseudoSettings:
+    """The settings checked before anything is read: ConfigError for unknown names and values out of range."""
+    settings = override(PseudoSettings(), request.settings)
+    if not request.sources:
+        raise ConfigError("which corpora?", next_step="orature run pseudo_label CORPUS ... --to DIR")
+    if settings.preset not in PUBLISHED:
+        raise ConfigError(
+            f"there is no setting {settings.preset!r} of slimIPL", next_step="choose of " + ", ".join(PUBLISHED)
+        )
+    override(PseudoConfig(), settings.pseudo, "pseudo.")
+    filters_of(_ANY, "unlabelled", settings.filters)
+    for fields in (settings.slim, settings.student, settings.last):
+        _options(settings, request, named_start(settings.start), fields)
+    if settings.prefer is not None:
+        preference, fields = _parted(settings.prefer)
+        override(PreferenceConfig(), preference, "prefer.")
+        _options(settings, request, named_start(settings.start), fields)
+    return settings
+
+
+def _parted(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fields of `PreferenceConfig` and those of `TrainConfig`; ConfigError for one that neither has."""
+    known = {*PreferenceConfig.model_fields, *TrainConfig.model_fields}
+    for name in fields:
+        if name not in known:
+            raise ConfigError(f"there is no option 'prefer.{name}'", next_step=nearest(name, known))
+    own = {name: value for name, value in fields.items() if name in PreferenceConfig.model_fields}
+    return own, {name: value for name, value in fields.items() if name not in own}
+
+
+def _options(settings: PseudoSettings, request: Request, start: str | None, fields: dict[str, Any]) -> UpOptions:
+    train = {"patience": NEVER, "stop_on_blanks": False, **settings.train, **fields}
+    return UpOptions(
+        scale=request.scale, seed=request.seed, start=start, train=train, language=settings.language or None
+    )
+
+
+class Trainings:
+    """Makes the stages of one request; `job` is the run that they belong to."""
+
+    def __init__(self, job: Run, settings: PseudoSettings, request: Request) -> None:
+        self.job, self.settings, self.request = job, settings, request
+
+    def start(self) -> Ref | None:
+        """What the first training starts from; None: nothing."""
+        named = named_start(self.settings.start)
+        return None if named is None else model_ref(named)
+
+    def supervised(self, corpus: Ref, name: str, start: Ref | None, fields: dict[str, Any]) -> Train:
+        """A training on labelled rows (pseudo-labelled ones among them)."""
+        path = None if start is None else _path(self.job, start)
+        stage = train_stage(self.job, corpus, _options(self.settings, self.request, path, fields), name=name)
+        return stage.model_copy(update={"start": start, "model_name": name})
+
+    def slim(self, corpus: Ref, name: str, start: Ref | None) -> tuple[TrainPseudo, str]:
+        """slimIPL on the rows without transcripts of `corpus`, and what was scaled, in words."""
+        base = self.supervised(corpus, name, start, self.settings.slim)
+        config, summary = base.config, Corpus.open(self.job.path_of(corpus)).summary()["splits"]
+        hours = float(summary.get("unlabelled", {"hours": 0.0})["hours"])
+        batches = max(1, round(3600 * hours / (config.batch_seconds * config.accumulate)))
+        pseudo, said = PseudoConfig.scaled(self.settings.preset, updates=config.updates, batches=batches)
+        if start is None:
+            pseudo = pseudo.model_copy(update={"warmup_updates": max(pseudo.warmup_updates, config.updates // 3)})
+        pseudo = override(pseudo, self.settings.pseudo, "pseudo.")
+        fields = {name: getattr(base, name) for name in Train.model_fields}
+        return TrainPseudo(**fields, pseudo=pseudo), said
+
+    def student(self, corpus: Ref, name: str, start: Ref | None) -> Train | None:
+        """The final student: continued with half of the learning rate, or from nothing with later masks, as published.
+
+        None where none is asked for.
+        """
+        how, fields = self.settings.final, dict(self.settings.student)
+        if how == "none":
+            return None
+        if how == "continue":
+            stage = self.supervised(corpus, name, start, fields)
+            if "peak_lr" in fields:
+                return stage
+            return stage.model_copy(
+                update={"config": stage.config.model_copy(update={"peak_lr": _SLOWER * stage.config.peak_lr})}
+            )
+        stage = self.supervised(corpus, name, None, fields)
+        config = stage.config
+        augment = config.augment.model_copy(update={"masks_from_update": round(_LATER * config.updates)})
+        larger = how == "larger" and "size" not in fields
+        size = _larger(config.size) if larger else config.size
+        return stage.model_copy(update={"config": config.model_copy(update={"augment": augment, "size": size})})
+
+    def last(self, corpus: Ref, name: str, student: Ref, updates: int) -> Train:
+        """The last pass, on labelled speech alone."""
+        stage = self.supervised(corpus, name, student, self.settings.last)
+        fields: dict[str, Any] = {}
+        if "updates" not in self.settings.last:
+            fields["updates"] = max(1, round(_LAST * updates))
+            fields["evaluate_every"] = max(1, fields["updates"] // 4)
+        if "peak_lr" not in self.settings.last:
+            fields["peak_lr"] = _SLOWER * stage.config.peak_lr
+        return stage.model_copy(update={"config": stage.config.model_copy(update=fields)})
+
+    def prefer(self, corpus: Ref, name: str, start: Ref) -> Prefer:
+        """Preference self-training on labelled speech, with small steps from `start`."""
+        own, train = _parted(self.settings.prefer or {})
+        base = self.supervised(corpus, name, start, train)
+        changed: dict[str, Any] = {}
+        if "updates" not in train:
+            changed["updates"] = max(1, round(_LAST * base.config.updates))
+            changed["evaluate_every"] = max(1, changed["updates"] // 4)
+        if "peak_lr" not in train:
+            changed["peak_lr"] = _GENTLER * base.config.peak_lr
+        fields = {field: getattr(base, field) for field in Train.model_fields if field != "reject_limit"}
+        fields |= {"config": base.config.model_copy(update=changed), "start": start}
+        return Prefer(**fields, preference=override(PreferenceConfig(), own, "prefer."))
+
+
+def _path(job: Run, ref: Ref) -> str:
+    return str(ref.path) if ref.is_external else str(job.path_of(ref))
+
+
+def _larger(size: str) -> str:
+    """The next size; ConfigError for the largest."""
+    if size not in SIZES or size == SIZES[-1]:
+        raise ConfigError(f"there is no size above {size!r}", next_step="name one: --set student.size=...")
+    return SIZES[SIZES.index(size) + 1]
+
+
+def corpora_of(request: Request) -> list[tuple[str, Path, str | None]]:
+    """Name, folder and (TAG=PATH) language of each source; ConfigError for two of one name."""
+    found: list[tuple[str, Path, str | None]] = []
+    for given in request.sources:
+        tag, equals, path = given.partition("=")
+        tagged = bool(equals) and not Path(given).exists()
+        place = Path(path if tagged else given)
+        name = place.name.split(".")[0] or "corpus"
+        if name in [one for one, _, _ in found]:
+            raise ConfigError(f"two corpora are called {name!r}", next_step="give one of the folders another name")
+        found.append((name, place, tag if tagged else None))
+    return found

@@ -1,0 +1,159 @@
+"""The recipe `pseudo_label` on tones: every step, every row, dev decides, run again it does nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import model_in
+
+from orature.core.errors import ConfigError, CorpusError, ModelError
+from orature.data.corpus import Corpus
+from orature.flow import Resources, Run, Store
+from orature.recipes.pseudo_label import lines_of, plan, run
+from orature.recipes.registry import Request, recipe_of
+from orature.recipes.training import UpOptions, split_stage
+from orature.stages.ingest import ingest_stage
+from orature.stages.portion import Portion
+from tests.integration.tones import make_corpus
+from tests.integration.two_languages import make_language
+
+QUIET = Resources(threads=1, progress=False)
+LOOSE = (
+    *("min_score", "min_confidence", "most_same", "step_ms"),
+    *("rate_deviations", "slow_deviations", "most_unseen", "most_repeated", "most_other_script"),
+)
+SMALL: dict[str, Any] = {
+    "train": {"updates": 6, "evaluate_every": 3, "batch_seconds": 6.0, "average": 1, "peak_lr": 1e-5, "head": "keep"},
+    "pseudo": {"cache": 2, "ratio": 1.0, "warmup_updates": 2, "probe_s": 1.0},
+    "filters": dict.fromkeys(LOOSE, "none"),
+}
+
+
+def request_of(sources: list[Path], to: Path, start: Path, **settings: Any) -> Request:
+    given = {**SMALL, "start": str(start), **settings}
+    return Request(tuple(map(str, sources)), to, "smoke", settings=given, resources=QUIET)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has learned nothing and writes letters all the time."""
+    folder = tmp_path_factory.mktemp("start") / "start"
+    folder.mkdir()
+    return model_in(folder, ["abcñ"], blank=-3.0)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("pseudo") / "tones", language="sw")
+
+
+@pytest.fixture(scope="module")
+def done(source: Path, start: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    to = tmp_path_factory.mktemp("done") / "out"
+    outcome = run(request_of([source], to, start, speakers=["train-0"]))
+    return to, outcome.facts
+
+
+def test_one_language_is_measured_step_by_step_beside_labels_alone(done: tuple[Path, dict[str, Any]]) -> None:
+    to, facts = done
+    (row,) = facts["languages"]
+    assert list(row["arms"]) == ["labels alone", "slimIPL", "student", "student, last pass"]
+    assert row["arms"]["labels alone"]["updates"] == row["arms"]["slimIPL"]["updates"] == 6
+    assert row["arms"]["slimIPL"]["unlabelled_hours"] > 0 == row["arms"]["labels alone"]["unlabelled_hours"]
+    for name in ("slimIPL", "student", "student, last pass"):
+        assert {"low", "high", "delta"} <= row["arms"][name]["difference"]["cer"].keys()
+    best = min(arm["dev_cer"] for arm in row["arms"].values())
+    assert row["arms"][row["kept"]]["dev_cer"] == best, "dev decides"
+    assert (to / "models" / "tones" / "model.safetensors").is_file()
+    assert json.loads((to / "pseudo_label.json").read_text("utf-8")) == facts
+    assert row["labels"] is not None
+
+
+def test_run_again_it_does_nothing(
+    source: Path, start: Path, done: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orature.stages.train.train_job", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("orature.stages.transcribe.load_recogniser", lambda *_, **__: pytest.fail("decoded again"))
+    assert run(request_of([source], done[0], start, speakers=["train-0"])).facts == done[1]
+
+
+def test_preferences_are_an_arm_of_their_own_from_the_best_model_so_far(
+    source: Path, start: Path, done: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All earlier steps are those of the run without it, which are not done again."""
+    assert all("preference" not in row["arms"] for row in done[1]["languages"]), "off by default"
+    prefer = {"n_best": 3, "beams": 8, "unit": "characters", "updates": 2, "evaluate_every": 1, "peak_lr": 1e-4}
+    outcome = run(request_of([source], done[0], start, speakers=["train-0"], prefer=prefer))
+    (row,), (before,) = outcome.facts["languages"], done[1]["languages"]
+    arm = row["arms"]["preference"]
+    assert list(row["arms"]) == [*before["arms"], "preference"] and arm["updates"] == 2
+    assert {name: arm["preference"]["config"][name] for name in ("n_best", "unit")} == {
+        "n_best": 3,
+        "unit": "characters",
+    }
+    assert f"preferences of the model of {before['kept']!r}" in capsys.readouterr().err
+    assert arm["preference"]["dev_start"] == pytest.approx(before["arms"][before["kept"]]["dev_cer"], abs=1e-5)
+    assert arm["dev_cer"] <= before["arms"][before["kept"]]["dev_cer"] + 1e-9, "the gate"
+    assert row["kept"] == (before["kept"] if arm["preference"]["kept"] == "start" else "preference")
+    assert row["worse_by_pooling"] == before["worse_by_pooling"]
+
+
+def test_a_language_that_gets_worse_is_named_and_keeps_its_own_model(done: tuple[Path, dict[str, Any]]) -> None:
+    (row,) = done[1]["languages"]
+    worse = {**row, "kept": "slimIPL", "worse_by_pooling": True}
+    assert any("WORSE by the student on dev: tones keeps" in line for line in lines_of(worse))
+    assert not any("WORSE" in line for line in lines_of({**row, "worse_by_pooling": False}))
+
+
+def test_several_languages_have_a_common_model_and_one_student(start: Path, tmp_path: Path) -> None:
+    sources = [make_language(tmp_path / name, name) for name in ("qu", "sw")]
+    outcome = run(request_of(sources, tmp_path / "out", start, minutes=0.1, last_pass=False, alone=False))
+    rows = {row["corpus"]: row for row in outcome.facts["languages"]}
+    assert rows.keys() == {"qu", "sw"}
+    for row in rows.values():
+        assert list(row["arms"]) == ["common model", "slimIPL", "student"] and row["against"] == "common model"
+    assert (tmp_path / "out" / "models" / "qu").is_dir() and (tmp_path / "out" / "models" / "sw").is_dir()
+
+
+def test_the_rest_of_train_becomes_untranscribed(source: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    job = Run(store, "test", "test")
+    splits = job.do(split_stage(job.do(ingest_stage(source), on=QUIET), UpOptions()), on=QUIET)
+    whole = Corpus.open(store.path_of(splits))
+    made = Corpus.open(
+        store.path_of(job.do(Portion(corpus=splits, minutes=99, speakers=("train-1",), rest="unlabelled")))
+    )
+    assert len(made) == len(whole) and {row.speaker for row in made.split("train")} == {"train-1"}
+    free = list(made.split("unlabelled"))
+    assert len(free) == sum(row.speaker != "train-1" for row in whole.split("train"))
+    assert all(row.text is None and row.speaker is None for row in free)
+    with pytest.raises(CorpusError, match="of nobody"):
+        job.do(Portion(corpus=splits, minutes=99, speakers=("nobody",)))
+
+
+def test_wrong_settings_are_refused_before_anything_is_read(source: Path, start: Path, tmp_path: Path) -> None:
+    request = request_of([source], tmp_path / "out", start)
+    for wrong, said in (
+        ({"preset": "7h"}, "choose of 10h"),
+        ({"pseudo": {"cach": 3}}, "cach"),
+        ({"filters": {"min_skore": 1}}, "min_skore"),
+        ({"final": "bigger"}, "final"),
+        ({"train": {"size": "giant"}}, "giant"),
+        ({"prefer": {"bta": 0.2}}, "did you mean 'beta'"),
+        ({"prefer": {"beams": 4}}, "a search of 4 beams cannot give 8 texts"),
+        ({"prefer": {"updates": 0}}, "updates"),
+        ({"start": str(tmp_path / "nowhere")}, "no such model folder"),
+    ):
+        with pytest.raises((ConfigError, ModelError)) as error:
+            run(replace(request, settings={**SMALL, **wrong}))
+        assert said in f"{error.value}{error.value.next_step}", wrong
+    with pytest.raises(ConfigError, match="two corpora"):
+        run(replace(request, sources=(str(source), str(source))))
+    assert not (tmp_path / "out").exists()
+    shown = plan(request)
+    more = plan(replace(request, settings={**SMALL, "prefer": {}}))
+    assert shown["trainings"] == 4 and more["trainings"] == 5 and recipe_of("pseudo_label").module().plan is plan
