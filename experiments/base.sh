@@ -55,20 +55,20 @@ SHORT=("$OUT/digits_fsdd" "$OUT/cherokee_walc1" --threads 1 --set minutes=[5] --
   --set train.accumulate=1 --set train.precision=bf16)
 first() { head -n "$1" experiments/base_languages.txt | paste -sd,; }
 for point in languages:3 languages:10 languages:30 three:2 three:4 three:16 hours:8 hours:12; do
-  kind=${point%:*} value=${point#*:} hours=${point#*:} arms='[start]'
+  kind=${point%:*} value=${point#*:} hours=${point#*:}
   step "$([ "$kind" = three ] && echo hours || echo "$kind")" || continue
   extra=(--set train.size=tiny --set train.batch_seconds=25 --set dev_sentences=100 --set train.stop_on_blanks=false)
-  [ "$point" = hours:8 ] && arms='[nothing,start]'
   [ "$kind" = languages ] && hours=8 && extra+=(--set "text.languages=[$(first "$value")]")
   [ "$kind" = three ] && extra+=(--set "text.languages=[$(first 3)]")
   [[ $kind = three || $point = languages:3 ]] && extra+=(--set text.per_language=2000)
   extra+=(--set train.updates="$((hours * 144))")
   orature run base "${COMMON[@]}" --to "$OUT/$kind-$value" "${extra[@]}"
-  orature run transfer "${SHORT[@]}" --to "$OUT/transfer-$kind-$value" --set "arms=$arms" \
+  orature run transfer "${SHORT[@]}" --to "$OUT/transfer-$kind-$value" --set arms=[start] \
     --set start="$OUT/$kind-$value/model"
 done
+step hours && orature run transfer "${SHORT[@]}" --to "$OUT/transfer-all" --set arms=[start] --set start="$OUT/base/model"
 
 # 5. What reads phones on the clips: the base, and a model that has heard English digits alone (its text is not spoken).
 step digits && orature run base "${COMMON[@]}" --to "$OUT/phones-digits" --set text.languages=[en] \
   --set text.per_language=40 --set "real=[$OUT/digits_fsdd]" --set 'train.mix={"origin_weights":{"real":1e6}}' \
-  --set train.updates=300 --set train.batch_seconds=40
+  --set train.updates=300 --set train.batch_seconds=40 --set dev_sentences=20
