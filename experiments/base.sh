@@ -72,3 +72,4 @@ step hours && orature run transfer "${SHORT[@]}" --to "$OUT/transfer-all" --set 
 step digits && orature run base "${COMMON[@]}" --to "$OUT/phones-digits" --set text.languages=[en] \
   --set text.per_language=40 --set "real=[$OUT/digits_fsdd]" --set 'train.mix={"origin_weights":{"real":1e6}}' \
   --set train.updates=300 --set train.batch_seconds=40 --set dev_sentences=20
+true
