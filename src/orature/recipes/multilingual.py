@@ -33,7 +33,7 @@ from orature.evaluate.languages import worse_languages
 from orature.flow import Ref, Run, Stage, open_store
 from orature.recipes.estimate import cost
 from orature.recipes.published import REPORT, circumstances_of, published_keys, train_log
-from orature.recipes.registry import Outcome, Request
+from orature.recipes.registry import Outcome, Request, tagged
 from orature.recipes.settings import nearest, override
 from orature.recipes.training import UpOptions, split_stage, train_stage
 from orature.stages.evaluate import Evaluate, Extras, lineage_rows, publish_results
@@ -184,12 +184,10 @@ def sources_of(request: Request) -> list[_Source]:
         raise ConfigError("which corpora?", next_step="orature run multilingual CORPUS CORPUS ... --to DIR")
     found: list[_Source] = []
     for given in request.sources:
-        tag, equals, path = given.partition("=")
-        tagged = bool(equals) and not Path(given).exists()
-        place = Path(path if tagged else given)
+        place, language = tagged(given)
         name = place.name.split(".")[0] or "corpus"
         same = sum(one.name == name or one.name.startswith(f"{name}-") for one in found)
-        found.append(_Source(f"{name}-{same + 1}" if same else name, place, tag if tagged else None))
+        found.append(_Source(f"{name}-{same + 1}" if same else name, place, language))
     return found
 
 

@@ -34,6 +34,7 @@ from orature.recipes.labelling import label_lines, labelled, read_account
 from orature.recipes.pseudo_settings import PseudoSettings, Trainings, corpora_of, settings_of
 from orature.recipes.published import train_log
 from orature.recipes.registry import Outcome, Request
+from orature.recipes.said import points_said, rate_said
 from orature.recipes.scoring import decode_and_score, score_of
 from orature.recipes.training import UpOptions, split_stage
 from orature.stages.ingest import ingest_stage
@@ -273,18 +274,11 @@ def lines_of(row: Mapping[str, Any]) -> list[str]:
     """What one language says to a person."""
     lines = [f"{row['corpus']}:"]
     for name, arm in row["arms"].items():
-        line = f"  {name:<20} CER {_rate(arm['cer'])}, WER {_rate(arm['wer'])}"
+        line = f"  {name:<20} CER {rate_said(arm['cer'])}, WER {rate_said(arm['wer'])}"
         found = arm.get("difference", {}).get("cer")
         if found is not None and found.get("low") is not None:
-            low, high = 100 * found["low"], 100 * found["high"]
-            line += f"; against {row['against']}: CER {100 * found['delta']:+.1f} points ({low:+.1f} to {high:+.1f})"
+            line += f"; against {row['against']}: CER {points_said(found)}"
         lines.append(line)
     if row["worse_by_pooling"]:
         lines.append(f"  WORSE by the student on dev: {row['corpus']} keeps the model of {row['kept']!r}")
     return [*lines, f"  model: {row['model']} ({row['kept']})"]
-
-
-def _rate(rate: Mapping[str, Any]) -> str:
-    if rate.get("low") is None:
-        return f"{100 * rate['value']:.1f} %"
-    return f"{100 * rate['value']:.1f} ({100 * rate['low']:.1f}-{100 * rate['high']:.1f}) %"

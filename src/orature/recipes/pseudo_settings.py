@@ -18,7 +18,7 @@ from orature.engines.shipped import BASE
 from orature.flow import Ref, Run
 from orature.recipes.arms import NEVER
 from orature.recipes.labelling import filters_of
-from orature.recipes.registry import Request
+from orature.recipes.registry import Request, tagged
 from orature.recipes.settings import nearest, override
 from orature.recipes.training import UpOptions, named_start, train_stage
 from orature.stages.inputs import model_ref
@@ -162,27 +162,26 @@ class Trainings:
     def last(self, corpus: Ref, name: str, student: Ref, updates: int) -> Train:
         """The last pass, on labelled speech alone."""
         stage = self.supervised(corpus, name, student, self.settings.last)
-        fields: dict[str, Any] = {}
-        if "updates" not in self.settings.last:
-            fields["updates"] = max(1, round(_LAST * updates))
-            fields["evaluate_every"] = max(1, fields["updates"] // 4)
-        if "peak_lr" not in self.settings.last:
-            fields["peak_lr"] = _SLOWER * stage.config.peak_lr
-        return stage.model_copy(update={"config": stage.config.model_copy(update=fields)})
+        return stage.model_copy(update={"config": _shorter(stage.config, self.settings.last, updates, _SLOWER)})
 
     def prefer(self, corpus: Ref, name: str, start: Ref) -> Prefer:
         """Preference self-training on labelled speech, with small steps from `start`."""
         own, train = _parted(self.settings.prefer or {})
         base = self.supervised(corpus, name, start, train)
-        changed: dict[str, Any] = {}
-        if "updates" not in train:
-            changed["updates"] = max(1, round(_LAST * base.config.updates))
-            changed["evaluate_every"] = max(1, changed["updates"] // 4)
-        if "peak_lr" not in train:
-            changed["peak_lr"] = _GENTLER * base.config.peak_lr
         fields = {field: getattr(base, field) for field in Train.model_fields if field != "reject_limit"}
-        fields |= {"config": base.config.model_copy(update=changed), "start": start}
+        fields |= {"config": _shorter(base.config, train, base.config.updates, _GENTLER), "start": start}
         return Prefer(**fields, preference=override(PreferenceConfig(), own, "prefer."))
+
+
+def _shorter(config: TrainConfig, given: dict[str, Any], updates: int, slower: float) -> TrainConfig:
+    """A tenth of `updates`, and `slower` times the learning rate, unless they were `given`."""
+    fields: dict[str, Any] = {}
+    if "updates" not in given:
+        fields["updates"] = max(1, round(_LAST * updates))
+        fields["evaluate_every"] = max(1, fields["updates"] // 4)
+    if "peak_lr" not in given:
+        fields["peak_lr"] = slower * config.peak_lr
+    return config.model_copy(update=fields)
 
 
 def _path(job: Run, ref: Ref) -> str:
@@ -200,11 +199,9 @@ def corpora_of(request: Request) -> list[tuple[str, Path, str | None]]:
     """Name, folder and (TAG=PATH) language of each source; ConfigError for two of one name."""
     found: list[tuple[str, Path, str | None]] = []
     for given in request.sources:
-        tag, equals, path = given.partition("=")
-        tagged = bool(equals) and not Path(given).exists()
-        place = Path(path if tagged else given)
+        place, language = tagged(given)
         name = place.name.split(".")[0] or "corpus"
         if name in [one for one, _, _ in found]:
             raise ConfigError(f"two corpora are called {name!r}", next_step="give one of the folders another name")
-        found.append((name, place, tag if tagged else None))
+        found.append((name, place, language))
     return found

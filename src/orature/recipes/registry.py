@@ -44,6 +44,12 @@ class Request:
     command: str = ""
 
 
+def tagged(given: str) -> tuple[Path, str | None]:
+    """A source as it was named, `PATH` or `TAG=PATH`: where it is, and the language of rows that state none."""
+    tag, equals, path = given.partition("=")
+    return (Path(path), tag) if equals and not Path(given).exists() else (Path(given), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came out: `facts` for machines, `lines` for a person; not `fresh` when all had been done before."""

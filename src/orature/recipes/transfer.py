@@ -29,11 +29,12 @@ from orature.engines.hub import model_folder
 from orature.engines.shipped import BASE
 from orature.evaluate.compare import compare
 from orature.evaluate.folder import open_scored
-from orature.evaluate.html.transfer_page import transfer_page
+from orature.evaluate.html.transfer_page import relative, transfer_page
 from orature.flow import Ref, Resources, Run, open_store
 from orature.recipes.arms import NEVER
 from orature.recipes.published import train_log
 from orature.recipes.registry import Outcome, Request
+from orature.recipes.said import points_said, rate_said
 from orature.recipes.scoring import decode_and_score, score_of
 from orature.recipes.settings import override
 from orature.recipes.training import UpOptions, split_stage, train_config, train_stage
@@ -247,23 +248,12 @@ def _facts(settings: TransferSettings, digest: str, found: list[dict[str, Any]],
 def lines_of(row: Mapping[str, Any]) -> list[str]:
     """What one row says to a person."""
     head = f"{row['corpus']}, {row['train_minutes']:.1f} min: "
-    parts = [f"from {arm} CER {_rate(row[arm]['cer'])}, WER {_rate(row[arm]['wer'])}" for arm in ARMS if arm in row]
+    parts = [
+        f"from {arm} CER {rate_said(row[arm]['cer'])}, WER {rate_said(row[arm]['wer'])}" for arm in ARMS if arm in row
+    ]
     lines = [head + "; ".join(parts)]
     if "difference" in row:
-        one, two = (row[arm]["cer"]["value"] for arm in ARMS)
-        gain = f" ({100 * (two - one) / one:+.0f} % of it)" if one else ""
-        found = row["difference"]["cer"]
-        lines.append(f"  CER {_points(found)}{gain}; WER {_points(row['difference']['wer'])}")
+        share, found = relative(row), row["difference"]["cer"]
+        gain = "" if share is None else f" ({100 * share:+.0f} % of it)"
+        lines.append(f"  CER {points_said(found)}{gain}; WER {points_said(row['difference']['wer'])}")
     return lines
-
-
-def _rate(rate: Mapping[str, Any]) -> str:
-    if rate.get("low") is None:
-        return f"{100 * rate['value']:.1f} %"
-    return f"{100 * rate['value']:.1f} ({100 * rate['low']:.1f}-{100 * rate['high']:.1f}) %"
-
-
-def _points(found: Mapping[str, Any]) -> str:
-    low, high = found.get("low"), found.get("high")
-    span = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
-    return f"{100 * found['delta']:+.1f} points{span}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orature.core.errors import ConfigError
 from orature.core.types import Refusal, Reject, Utterance
@@ -23,6 +23,7 @@ from orature.engines.phone_tokens import PhoneTokens
 from orature.text.leaks import EmbargoIndex, refuse_breach
 from orature.text.phone_corpus import PhoneCorpus, PhoneRow
 from orature.text.phones import foreign_share, phones_of, simplified
+from orature.train.examples import example_of
 from orature.train.loader import Example
 from orature.train.speech import Spoken
 
@@ -172,15 +173,6 @@ def speaker_of(row: PhoneRow, speakers: Sequence[str]) -> str:
 
 
 def _recorded(row: Labelled, vocabulary: PhoneTokens) -> Example:
-    span = row.utterance.audio
-    return Example(
-        id=f"real-{row.utterance.source}-{row.utterance.id}",
-        path=span.path,
-        start_s=span.start_s,
-        duration_s=span.duration_s,
-        text=row.phones,
-        tokens=tuple(vocabulary.encode(row.phones)),
-        language=own_language(row),
-        source=row.utterance.source,
-        origin="real",
-    )
+    example = example_of(row.utterance, row.phones, vocabulary.encode(row.phones))
+    name = f"real-{row.utterance.source}-{row.utterance.id}"
+    return replace(example, id=name, language=own_language(row), origin="real")

@@ -23,6 +23,7 @@ from orature.stages.train import Train
 from orature.stages.train_material import Material
 from orature.text.leaks import EmbargoIndex, reject_of
 from orature.train import checkpoint, guards
+from orature.train.examples import example_of
 from orature.train.job import Job, Made
 from orature.train.loader import Example
 from orature.train.loop import Outcome
@@ -69,21 +70,10 @@ class TrainPseudo(Train):
         return replace(job, unlabelled=tuple(kept), pseudo=self.pseudo), rejects
 
     def _usable(self, row: Utterance, index: EmbargoIndex, made: Made) -> Example | Reject:
-        span = row.audio
-        breach = index.audio_breach(span.digest)
+        breach = index.audio_breach(row.audio.digest)
         if breach is not None:
             return reject_of(row, breach)
-        example = Example(
-            id=f"{row.source}/{row.id}",
-            path=span.path,
-            start_s=span.start_s,
-            duration_s=span.duration_s,
-            text="",
-            tokens=(),
-            language=row.language,
-            source=row.source,
-            origin="pseudo",
-        )
+        example = replace(example_of(row, "", ()), id=f"{row.source}/{row.id}", origin="pseudo")
         most = min(self.longest_s, made.longest_s or self.longest_s)
         slowest = min(self.config.augment.speeds or (1.0,))
         too_long = guards.too_long([example], most, None, slowest)

@@ -7,7 +7,7 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from orature.core.types import Reject, Utterance
 from orature.engines.vocabulary import Vocabulary
@@ -46,23 +46,25 @@ def examples_of(
             detail = "no letters are left" if utterance.text else "no transcript"
             rejects.append(Reject(utterance.id, "text-empty", f"{detail} under the text policy"))
             continue
-        span = utterance.audio
-        tokens = tuple(vocabulary.encode(text))
-        examples.append(
-            Example(
-                id=utterance.id,
-                path=span.path,
-                start_s=span.start_s,
-                duration_s=span.duration_s,
-                text=text,
-                tokens=tokens,
-                language=utterance.language,
-                source=utterance.source,
-                origin=utterance.origin,
-                role=role,
-            )
-        )
+        examples.append(example_of(utterance, text, vocabulary.encode(text), role))
     return examples, rejects
+
+
+def example_of(utterance: Utterance, text: str, tokens: Sequence[int], role: Role = "target") -> Example:
+    """An utterance with this text as an example."""
+    span = utterance.audio
+    return Example(
+        id=utterance.id,
+        path=span.path,
+        start_s=span.start_s,
+        duration_s=span.duration_s,
+        text=text,
+        tokens=tuple(tokens),
+        language=utterance.language,
+        source=utterance.source,
+        origin=utterance.origin,
+        role=role,
+    )
 
 
 def is_labelled_silence(utterance: Utterance) -> bool:

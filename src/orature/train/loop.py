@@ -200,7 +200,7 @@ class Trainer:
             )
 
     def _tried(self, batches: list[Planned]) -> dict[str, float]:
-        due = self.parallel.first and time.monotonic() - self._saved_at > _SAVE_EVERY_S
+        due = self.parallel.first and self._waited()
         figures: dict[str, float] = {"loss": 0.0, "weight": 0.0, "save": float(due)}
         mine = list(self._pieces(batches))
         rounds = max(len(mine), *(sum(each) for each in zip(*(p.counts for p in batches), strict=True)))
@@ -219,6 +219,10 @@ class Trainer:
                 figures[name] = figures.get(name, 0.0) + (0.0 if idle else value)
         names = sorted(figures)
         return dict(zip(names, self.parallel.sum([figures[name] for name in names]), strict=True))
+
+    def _waited(self) -> bool:
+        """Whether the last checkpoint is old enough for another one."""
+        return time.monotonic() - self._saved_at > _SAVE_EVERY_S
 
     def _pieces(self, batches: list[Planned]) -> Iterator[tuple[int, Batch]]:
         """The pieces to compute here, each with the seed of its random draws."""

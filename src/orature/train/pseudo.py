@@ -14,7 +14,6 @@ Example::
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,15 +21,16 @@ from torch import Tensor
 
 from orature.core.errors import ConfigError
 from orature.core.progress import say
+from orature.core.types import RATE_HZ
 from orature.train.batches import Item, cut, divided
 from orature.train.dev import DevReport
 from orature.train.hearing import Heard, Hearer, lower_dropout, seed_of, with_weights
 from orature.train.learner import Learner
 from orature.train.loader import Loader, Planned
-from orature.train.loop import _SAVE_EVERY_S, Trainer, _groups
+from orature.train.loop import Trainer, _groups
 from orature.train.pseudo_cache import Churn, PseudoCache, feasible, probe_of
 from orature.train.pseudo_config import PseudoConfig
-from orature.train.pseudo_watch import Collapse, collapsed, roll_back
+from orature.train.pseudo_watch import collapsed, distance, roll_back
 from orature.train.teachers import Teachers
 
 _LABEL_SHARE = 2.0
@@ -79,17 +79,12 @@ class PseudoTrainer(Trainer):
                 self._train_labelled(next(labelled))
             else:
                 self._slot(labelled)
-            if progressed.update > before and (
-                progressed.update % config.evaluate_every == 0 or progressed.update == config.updates
-            ):
+            updated = progressed.update > before
+            if updated and (progressed.update % config.evaluate_every == 0 or progressed.update == config.updates):
                 self._evaluate()
-            elif self._due or self._waited():
-                self._save()
+            elif self._due if updated else self.parallel.processes == 1 and self._waited():
+                self._save()  # without an update several processes have not agreed on it
         return self._choose()
-
-    def _waited(self) -> bool:
-        """Whether a checkpoint is due in slots without an update (one process: no other can wait for it)."""
-        return self.parallel.processes == 1 and time.monotonic() - self._saved_at > _SAVE_EVERY_S
 
     def _labelled(self) -> Iterator[list[Planned]]:
         """Groups of labelled batches, epoch after epoch."""
@@ -125,10 +120,11 @@ class PseudoTrainer(Trainer):
         if not self.pseudo.cache:
             items = cache.fresh()
             self._label(items, slot)
-            self._train_unlabelled(items, slot)
+            self._train(self._planned(items, slot))
             return
+        walk = cache.state.walk
         entry = cache.next_entry()
-        for old in cache.to_refresh():
+        for old in cache.to_refresh() if cache.state.walk > walk else ():
             self._label(cache.items(old), slot)
             cache.put(old, cache.items(old), self.progressed.update)
         items, update = cache.items(entry), self.progressed.update
@@ -138,9 +134,6 @@ class PseudoTrainer(Trainer):
             self._label(fresh, slot)
             cache.put(entry, fresh, update)
         self._train(planned)
-
-    def _train_unlabelled(self, items: Sequence[Item], slot: int) -> None:
-        self._train(self._planned(items, slot))
 
     def _train(self, planned: Planned | None) -> None:
         if planned is None:
@@ -174,7 +167,7 @@ class PseudoTrainer(Trainer):
 
     def _fits(self, index: int, tokens: Sequence[int]) -> bool:
         steps, seconds = self.train.steps, self.unlabelled.examples[index].duration_s
-        return feasible(tokens, None if steps is None else steps(int(seconds * 16_000)))
+        return feasible(tokens, None if steps is None else steps(int(seconds * RATE_HZ)))
 
     def _label(self, items: Sequence[Item], slot: int) -> None:
         """Gives the utterances of a batch labels, each process its share."""
@@ -253,7 +246,7 @@ class PseudoTrainer(Trainer):
         row |= {"slot": state.slot, "cache": len(state.entries), "rollbacks": state.rollbacks}
         if state.probe:
             heard = self._heard(list(state.probe), 0)
-            row["probe_distance"] = round(Collapse.distance(list(state.probe.values()), heard), 5)
+            row["probe_distance"] = round(distance(list(state.probe.values()), heard), 5)
         return row
 
     def _judge(self, report: DevReport) -> None:

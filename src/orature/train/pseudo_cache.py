@@ -13,7 +13,8 @@ Example::
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -87,7 +88,6 @@ class PseudoState(BaseModel):
     """What labels and losses were like when the warm-up ended."""
     probe: dict[int, str] = Field(default_factory=dict)
     """Labels of the probe by the model that the warm-up ended with."""
-    fresh_walk: bool = True
 
 
 class PseudoCache:
@@ -138,22 +138,16 @@ class PseudoCache:
         state, count = self.state, len(self.state.entries)
         if state.place_in_walk >= count:
             state.walk, state.place_in_walk = state.walk + 1, 0
-            state.fresh_walk = True
         order = self._draw(_WALK, state.walk).permutation(count)
         entry = int(order[state.place_in_walk])
         state.place_in_walk += 1
         return entry
 
     def to_refresh(self) -> list[int]:
-        """Entries that are labelled anew now: a share of all where a walk has just begun (never at the first)."""
-        state, share = self.state, self.pseudo.refresh_share
-        if not state.fresh_walk or not share or state.walk == 0:
-            state.fresh_walk = False
-            return []
-        state.fresh_walk = False
-        count = len(state.entries)
-        order = self._draw(_REFRESH, state.walk).permutation(count)
-        return sorted(int(entry) for entry in order[: round(share * count)])
+        """Entries that are labelled anew as a further walk begins: a share of all."""
+        count = len(self.state.entries)
+        order = self._draw(_REFRESH, self.state.walk).permutation(count)
+        return sorted(int(entry) for entry in order[: round(self.pseudo.refresh_share * count)])
 
     def replaces(self, slot: int) -> bool:
         """Whether the entry used in `slot` is replaced by a fresh batch afterwards."""
@@ -232,15 +226,10 @@ def feasible(tokens: Sequence[int], steps: int | None) -> bool:
 
 def probe_of(examples: Sequence[Example], seconds: float) -> list[int]:
     """Utterances of so many seconds, by a choice that follows from their ids; the same in every run."""
-    return list(_probe(examples, seconds))
-
-
-def _probe(examples: Sequence[Example], seconds: float) -> Iterator[int]:
-    import hashlib
-
-    order = sorted(range(len(examples)), key=lambda i: hashlib.blake2b(examples[i].id.encode(), digest_size=8).digest())
-    for index in order:
+    found: list[int] = []
+    for index in sorted(range(len(examples)), key=lambda i: blake2b(examples[i].id.encode(), digest_size=8).digest()):
         if seconds <= 0:
-            return
+            break
         seconds -= examples[index].duration_s
-        yield index
+        found.append(index)
+    return found

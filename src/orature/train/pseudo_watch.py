@@ -36,15 +36,11 @@ _REMEDIES = (
 )
 
 
-class Collapse:
-    """Measures of two sets of labels."""
-
-    @staticmethod
-    def distance(before: Sequence[str], heard: Sequence[Heard]) -> float:
-        """Character edits from earlier labels to these, of the characters of the longer ones (0 to 1)."""
-        edits = sum(Levenshtein.distance(one, two.text) for one, two in zip(before, heard, strict=True))
-        longest = sum(max(len(one), len(two.text)) for one, two in zip(before, heard, strict=True))
-        return edits / longest if longest else 0.0
+def distance(before: Sequence[str], heard: Sequence[Heard]) -> float:
+    """Character edits from earlier labels to these, of the characters of the longer ones (0 to 1)."""
+    edits = sum(Levenshtein.distance(one, two.text) for one, two in zip(before, heard, strict=True))
+    longest = sum(max(len(one), len(two.text)) for one, two in zip(before, heard, strict=True))
+    return edits / longest if longest else 0.0
 
 
 def collapsed(
@@ -67,9 +63,9 @@ def collapsed(
         low, high = watch.length_ratio
         if not low <= rate / usual <= high:
             found.append(f"labels have {rate:.1f} characters a second, {usual:.1f} after the warm-up")
-    distance = row.get("probe_distance", 0.0)
-    if watch.probe_distance is not None and distance > watch.probe_distance:
-        found.append(f"{100 * distance:.0f} % of the characters of fixed utterances are others than after the warm-up")
+    apart = row.get("probe_distance", 0.0)
+    if watch.probe_distance is not None and apart > watch.probe_distance:
+        found.append(f"{100 * apart:.0f} % of the characters of fixed utterances are others than after the warm-up")
     loss, before = row.get("labelled_loss"), warm["labelled_loss"]
     if watch.labelled_loss is not None and loss is not None and before > 0 and loss > watch.labelled_loss * before:
         found.append(f"the loss on labelled speech is {loss:.2f}, {before:.2f} after the warm-up")
