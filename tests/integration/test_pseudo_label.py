@@ -14,6 +14,7 @@ from orature.core.errors import ConfigError, CorpusError, ModelError
 from orature.data.corpus import Corpus
 from orature.flow import Resources, Run, Store
 from orature.recipes.pseudo_label import lines_of, plan, run
+from orature.recipes.pseudo_settings import Trainings, settings_of
 from orature.recipes.registry import Request, recipe_of
 from orature.recipes.training import UpOptions, split_stage
 from orature.stages.ingest import ingest_stage
@@ -117,6 +118,26 @@ def test_several_languages_have_a_common_model_and_one_student(start: Path, tmp_
     for row in rows.values():
         assert list(row["arms"]) == ["common model", "slimIPL", "student"] and row["against"] == "common model"
     assert (tmp_path / "out" / "models" / "qu").is_dir() and (tmp_path / "out" / "models" / "sw").is_dir()
+
+
+def test_what_goes_on_from_a_model_of_the_run_keeps_its_letters(source: Path, start: Path, tmp_path: Path) -> None:
+    job = Run(Store(tmp_path / "store"), "test", "test")
+    splits = job.do(split_stage(job.do(ingest_stage(source), on=QUIET), UpOptions()), on=QUIET)
+    train = {name: value for name, value in SMALL["train"].items() if name != "head"}
+    request = request_of([source], tmp_path / "out", start, train=train)
+    trainings = Trainings(job, settings_of(request), request)
+    first = trainings.supervised(splits, "first", trainings.start(), {})
+    assert first.config.head == "auto", "a start from elsewhere has letters of its own"
+    model = job.do(first, on=QUIET)
+    slim, _ = trainings.slim(splits, "slim", model)
+    student = trainings.student(splits, "student", model)
+    assert student is not None and student.config.head == slim.config.head == "keep"
+    last = trainings.last(splits, "last", model, 30)
+    made = job.path_of(job.do(last, on=QUIET))
+    log = [json.loads(line) for line in (made / "train_log.jsonl").read_text("utf-8").splitlines()]
+    facts = json.loads((job.path_of(model) / "training.json").read_text("utf-8"))
+    assert last.config.head == "keep" and log[0]["update"] == 0
+    assert log[0]["dev_cer"] == pytest.approx(facts["dev"]["cer"], abs=1e-6), "it begins where the model ended"
 
 
 def test_the_rest_of_train_becomes_untranscribed(source: Path, tmp_path: Path) -> None:

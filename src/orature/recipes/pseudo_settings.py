@@ -119,7 +119,12 @@ class Trainings:
         return None if named is None else model_ref(named)
 
     def supervised(self, corpus: Ref, name: str, start: Ref | None, fields: dict[str, Any]) -> Train:
-        """A training on labelled rows (pseudo-labelled ones among them)."""
+        """A training on labelled rows (pseudo-labelled ones among them).
+
+        From a model of this run it goes on with that model's letters: they are all there are, labels are made of them.
+        """
+        if start is not None and not start.is_external:
+            fields = {"head": "keep", **fields}
         path = None if start is None else _path(self.job, start)
         stage = train_stage(self.job, corpus, _options(self.settings, self.request, path, fields), name=name)
         return stage.model_copy(update={"start": start, "model_name": name})
