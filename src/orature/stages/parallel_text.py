@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -74,7 +74,7 @@ class ParallelText(Stage):
     def run(self, ctx: StageContext) -> None:
         """Writes pairs.jsonl.gz, rejects.jsonl and parallel.json; the digest is that of the pairs."""
         seen = Seen()
-        pairs, rejects = _parted(self._rows(ctx, seen))
+        pairs, rejects = parted(rows_of(self, ctx.path_of, seen))
         for note, count in seen.notes.items():
             say(f"pairs: {count} {note}")
         kept, more = check_pairs(pairs, PairRules(self.max_characters, self.max_ratio, self.min_script_share))
@@ -90,21 +90,6 @@ class ParallelText(Stage):
         ctx.conserve(total=seen.rows, kept=len(kept), rejected=reasons)
         about = {"drawn_from_train": drawn, "embargo": {"sentences": len(index), "exempt": index.exempt}}
         self._write(ctx, kept, rejects, about)
-
-    def _rows(self, ctx: StageContext, seen: Seen) -> Iterator[Pair | Reject]:
-        ways = Direction(tuple(codes_of(self.source)), tuple(codes_of(self.target)))
-        columns = Columns(self.source_column, self.target_column)
-        for one in self.sources:
-            path = ctx.path_of(one.ref)
-            if one.second is not None:
-                rows = read_texts(path, ctx.path_of(one.second), seen, name=one.name)
-            else:
-                rows = read_table(path, ways, columns, seen, name=one.name)
-            for row in rows:
-                if one.licence and isinstance(row, Pair) and not row.licence:
-                    yield replace(row, licence=one.licence)
-                else:
-                    yield row
 
     def _with_splits(self, kept: list[Pair], drawn: Sequence[str]) -> list[Pair]:
         if not drawn:
@@ -152,7 +137,25 @@ class ParallelText(Stage):
         ctx.declare_digest(str(summary["digest"]))
 
 
-def _parted(rows: Iterable[Pair | Reject]) -> tuple[list[Pair], list[Reject]]:
+def rows_of(stage: ParallelText, path_of: Callable[[Ref], Path], seen: Seen) -> Iterator[Pair | Reject]:
+    """Every row of the sources once, before any check."""
+    ways = Direction(tuple(codes_of(stage.source)), tuple(codes_of(stage.target)))
+    columns = Columns(stage.source_column, stage.target_column)
+    for one in stage.sources:
+        path = path_of(one.ref)
+        if one.second is not None:
+            rows = read_texts(path, path_of(one.second), seen, name=one.name)
+        else:
+            rows = read_table(path, ways, columns, seen, name=one.name)
+        for row in rows:
+            if one.licence and isinstance(row, Pair) and not row.licence:
+                yield replace(row, licence=one.licence)
+            else:
+                yield row
+
+
+def parted(rows: Iterable[Pair | Reject]) -> tuple[list[Pair], list[Reject]]:
+    """Pairs and rejects, each in their order."""
     pairs: list[Pair] = []
     rejects: list[Reject] = []
     for row in rows:

@@ -38,7 +38,7 @@ class TranslatorConfig(BaseModel, frozen=True, extra="forbid"):
     heads: int | None = Field(default=None, ge=1)
     inner: int | None = Field(default=None, ge=8)
     share_embeddings: bool = True
-    """One vocabulary and one table of embeddings for both languages; else the output shares that of the target alone."""
+    """One vocabulary and one table of embeddings for both languages; else the output has that of the target."""
 
     pieces: int | Literal["characters"] = 2000
     """Most word pieces of each language, or its characters."""
