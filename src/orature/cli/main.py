@@ -41,8 +41,8 @@ from orature.cli import (
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
 _MAKE = (
-    "up demo ingest check split train pretrain average train-voice train-translator voices text synthesise judge label run "
-    "lm tune"
+    "up demo ingest check split train pretrain average train-voice train-translator voices text synthesise judge label "
+    "run lm tune"
 )
 _USE = "evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
