@@ -104,7 +104,7 @@ def test_the_same_again_does_nothing(made: Path, monkeypatch: pytest.MonkeyPatch
     def never(*args: Any, **more: Any) -> None:
         raise AssertionError("test was translated twice")
 
-    monkeypatch.setattr(train_stage, "translate_pairs", never)
+    monkeypatch.setattr(train_stage, "tested", never)
     before = (made / "model" / "model.safetensors").read_bytes()
     done = command(made, made / "pairs.tsv", *BASE, made / "model", "--pieces", "characters", "--licence", "CC0-1.0")
     assert done.exit_code == 0 and json.loads(done.stdout)["score"]["split"] == "test"
@@ -127,10 +127,12 @@ def test_a_dry_run_says_what_would_be_done_and_keeps_nothing(tmp_path: Path) -> 
         (["--pieces", "many"], "no number of pieces"),
         (["--kind", "oracle"], "no kind 'oracle' of a translator.*known are dictionary, transformer"),
         (["--scale", "big"], "no scale 'big'"),
-        (["--set", "updates=5"], "--set updates is neither an option of the training nor of the pairs"),
+        (["--set", "updates=5"], "--set updates is no option of the training, of the pairs or of a dictionary"),
         (["--set", "train.udpates=5"], "no option 'train.udpates'.*did you mean 'updates'"),
         (["--set", "pairs.max_ration=5"], "no option 'pairs.max_ration'.*did you mean 'max_ratio'"),
         (["--set", "train.dropout=2"], "train.dropout"),
+        (["--set", "dictionary.least=2"], "no option 'dictionary.least'"),
+        (["--kind", "dictionary", "--size", "tiny"], "neither a size nor pieces"),
         (["--source-column", "es"], "no column \\(not named\\)"),
         (["--embargo", "nowhere"], "corpus"),
         (["--to-lang", "es"], "the same language"),
