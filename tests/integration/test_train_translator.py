@@ -158,3 +158,27 @@ def test_bad_pairs_are_sentences(tmp_path: Path) -> None:
 
 def test_translated_is_a_language_of_its_own() -> None:
     assert all(a != b and translated(a) == b for a, b in toy_pairs(20))
+
+
+def test_a_dictionary_says_that_it_is_one_and_is_measured_too(tmp_path: Path) -> None:
+    pairs = table(tmp_path, toy_pairs(120))
+    done = command(tmp_path, pairs, *BASE, tmp_path / "list", "--kind", "dictionary", micro=False)
+    assert done.exit_code == 0, done.output
+    score = json.loads((tmp_path / "list" / "score.json").read_text())
+    assert score["chrf"]["value"] > 90, "words of the toy language stand for one another one by one"
+    assert score["chrf"]["value"] > 50 + score["copy"]["chrf"]
+    facts = json.loads((tmp_path / "list" / "training.json").read_text())
+    assert facts["kind"] == "dictionary" and facts["known_share"] > 0.9
+    for file in ("README.md", "report.html"):
+        assert "word for word" in (tmp_path / "list" / file).read_text()
+    with open_translator(str(tmp_path / "list")) as translator:
+        (found,) = translator.translate([TranslationRequest("wasi yaku", "es", "qu")], TextSearch(beams=1))
+    assert isinstance(found, tuple) and found[0].text == translated("wasi yaku")
+    again = command(tmp_path, pairs, *BASE, tmp_path / "rare", "--kind", "dictionary", "--dry-run", micro=False)
+    assert again.exit_code == 0 and json.loads(again.stdout)["cost"] is None
+    none = command(
+        *(tmp_path, pairs, *BASE, tmp_path / "none", "--kind", "dictionary"),
+        *("--set", "dictionary.least_count=5000"),
+        micro=False,
+    )
+    assert none.exit_code == 1 and "least_count" in none.output
