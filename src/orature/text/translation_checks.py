@@ -84,7 +84,7 @@ OFF = TranslationBounds(
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A sentence and what a translator made of it; `round_trip` in points of chrF, None where nobody translated back."""
+    """A sentence and what a translator made of it; `round_trip` in points of chrF, None where that was not done."""
 
     source: str
     text: str
@@ -161,7 +161,9 @@ class TranslationJudge:
             alphabet=frozenset(letter for letter in letters if category(letter)[0] in "LM"),
             scripts=frozenset(own_scripts(letters)) or scripts_of_tag(language),
             check=usable_check(texts, language, bounds.language_check),
-            same=Counter(map(sentence_key, (pair.text for pair in pairs))) if bounds.most_same is not None else Counter(),
+            same=Counter(map(sentence_key, (pair.text for pair in pairs)))
+            if bounds.most_same is not None
+            else Counter(),
         )
 
     def refusal(self, pair: Pair) -> Refusal | None:
@@ -215,7 +217,9 @@ class TranslationJudge:
             off = count / source / usual
             if max(off, 1 / off) >= most:
                 way = f"{off:.1f} times more" if off > 1 else f"{1 / off:.1f} times fewer"
-                return Refusal(RATIO, f"{count} {unit} for {source} of the source, {way} than usual ({usual:.2f} for 1)")
+                return Refusal(
+                    RATIO, f"{count} {unit} for {source} of the source, {way} than usual ({usual:.2f} for 1)"
+                )
         return None
 
     def _copied(self, pair: Pair) -> Refusal | None:
@@ -244,7 +248,9 @@ class TranslationJudge:
         least, found = self.bounds.min_round_trip, pair.round_trip
         if least is None or found is None or found >= least:
             return None
-        return Refusal(ROUND_TRIP, f"translated back it has chrF {found:.1f} with the source; at least {least:g} is asked")
+        return Refusal(
+            ROUND_TRIP, f"translated back it has chrF {found:.1f} with the source; at least {least:g} is asked"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The bounds as they came out, for a report."""
