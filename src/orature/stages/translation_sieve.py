@@ -35,7 +35,7 @@ from orature.stages.translation_texts import (
 from orature.text.language_check import MOST_SENTENCES, sample
 from orature.text.leaks import EmbargoIndex
 from orature.text.text_corpus import TextCorpus
-from orature.text.translation_checks import Pair, TranslationBounds, TranslationJudge
+from orature.text.translation_checks import Rendering, TranslationBounds, TranslationJudge
 
 HUMAN, NO_HUMAN, NO_MORE = "human", "no-human-translation", "no-further-variant"
 Test = Callable[[str], Refusal | None]
@@ -92,7 +92,7 @@ class Screening(BaseModel, frozen=True, extra="forbid"):
             if not is_text_corpus(place):
                 corpus = Corpus.open(place)
                 held.append(EmbargoIndex.of(corpus.split("dev"), corpus.split("test")))
-        pairs = [pair_of(text, one.candidates[0]) for text, one in found.items() if one.candidates]
+        pairs = [rendering_of(text, one.candidates[0]) for text, one in found.items() if one.candidates]
         texts = sample(_texts(map(locate, self.like), self.target), MOST_SENTENCES)
         return Sieve(
             found=found,
@@ -104,9 +104,9 @@ class Screening(BaseModel, frozen=True, extra="forbid"):
         )
 
 
-def pair_of(source: str, one: Candidate) -> Pair:
+def rendering_of(source: str, one: Candidate) -> Rendering:
     """A candidate with its source, as it is judged."""
-    return Pair(source, one.text, one.score, one.known, one.round_trip)
+    return Rendering(source, one.text, one.score, one.known, one.round_trip)
 
 
 def like_texts(place: Path, target: str) -> Iterator[str]:
@@ -145,6 +145,8 @@ class Sieve:
         RowsVanished where a translator was at work and this text was never given to it.
         """
         source = fold(source)
+        if not source:
+            return self._none(source, self.by, Refusal("no-text", "there is nothing to translate"))
         texts = [] if self.human is None else self.human.of(row_id, source)
         if texts:
             candidates = tuple(map(Candidate, texts))
@@ -164,7 +166,8 @@ class Sieve:
     def _verdicts(self, found: Found) -> list[Refusal | None]:
         if found.source not in self._judged:
             self._judged[found.source] = [
-                self._breach(one.text) or self.judge.refusal(pair_of(found.source, one)) for one in found.candidates
+                self._breach(one.text) or self.judge.refusal(rendering_of(found.source, one))
+                for one in found.candidates
             ]
         return self._judged[found.source]
 

@@ -170,7 +170,8 @@ def distinct_texts(
 ) -> list[str]:
     """The different texts of a corpus, a text corpus or a file, in an order that mixes long and short ones.
 
-    Of a corpus the rows of `splits` in the language `source`; those that a person has translated are left out.
+    Of a corpus the rows of `splits` in the language `source`; those that a person has translated are left out (by id,
+    which in a file is the number of the line).
     """
     done = human or HumanTranslations()
     found: set[str] = set()
@@ -183,7 +184,7 @@ def distinct_texts(
 def _texts(place: Path, splits: Sequence[str], source: str) -> Iterator[tuple[str, str]]:
     if place.is_file():
         for line in read_lines(find_files(place)[0]):
-            yield "", fold(line.text)
+            yield str(line.number), fold(line.text)
     elif is_text_corpus(place):
         for sentence in TextCorpus.open(place):
             yield sentence.id, fold(sentence.text)

@@ -3,7 +3,7 @@
 Example::
 
     judge = TranslationJudge.of(pairs, transcripts, "que-EC", TranslationBounds())
-    judge.refusal(Pair("la casa es grande", "wasi hatunmi"))        # None, or a Refusal with reason and detail
+    judge.refusal(Rendering("la casa es grande", "wasi hatunmi"))        # None, or a Refusal with reason and detail
 
 The checks and most of their bounds are those of Granary (2025, arXiv 2505.13404) for machine translations: ratio of
 lengths below 4, four fifths of the letters in the alphabet, the language, and a score. What a Latin-script European
@@ -83,7 +83,7 @@ OFF = TranslationBounds(
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Rendering:
     """A sentence and what a translator made of it; `round_trip` in points of chrF, None where that was not done."""
 
     source: str
@@ -102,7 +102,7 @@ class Usual:
     pairs: int = 0
 
     @classmethod
-    def of(cls, pairs: Iterable[Pair]) -> Usual:
+    def of(cls, pairs: Iterable[Rendering]) -> Usual:
         """From pairs long enough to be judged; a median beyond 4 (or a quarter) is held there: that is no language."""
         by_letters: list[float] = []
         by_words: list[float] = []
@@ -143,7 +143,7 @@ class TranslationJudge:
 
     @classmethod
     def of(
-        cls, pairs: Sequence[Pair], texts: Sequence[str], language: str, bounds: TranslationBounds
+        cls, pairs: Sequence[Rendering], texts: Sequence[str], language: str, bounds: TranslationBounds
     ) -> TranslationJudge:
         """A judge of translations into `language`: `pairs` are the best ones of each different sentence of the run.
 
@@ -166,11 +166,11 @@ class TranslationJudge:
             else Counter(),
         )
 
-    def refusal(self, pair: Pair) -> Refusal | None:
+    def refusal(self, pair: Rendering) -> Refusal | None:
         """Why `pair` is nothing to train on; None where nothing speaks against it."""
         if not any(category(one)[0] in "LN" for one in pair.text):
             return Refusal(EMPTY, "the translation holds neither a letter nor a number")
-        tests: tuple[Callable[[Pair], Refusal | None], ...] = (
+        tests: tuple[Callable[[Rendering], Refusal | None], ...] = (
             self._confidence,
             self._letters,
             self._ratio,
@@ -184,7 +184,7 @@ class TranslationJudge:
         found = None if self.check is None else self.check.refusal(pair.text)
         return found or self._round_trip(pair)
 
-    def _confidence(self, pair: Pair) -> Refusal | None:
+    def _confidence(self, pair: Rendering) -> Refusal | None:
         least, known = self.bounds.min_score, self.bounds.min_known
         if least is not None and pair.score < least:
             return Refusal(UNSURE, f"score {pair.score:.2f}; at least {least:g} is asked")
@@ -193,7 +193,7 @@ class TranslationJudge:
             return Refusal(UNKNOWN_WORDS, f"the translator knew {share}; at least {100 * known:g} % is asked")
         return None
 
-    def _letters(self, pair: Pair) -> Refusal | None:
+    def _letters(self, pair: Rendering) -> Refusal | None:
         most = self.bounds.most_other_script
         if most is not None and self.scripts and (share := other_script_share(pair.text, self.scripts)) > most:
             return Refusal(SCRIPT, f"{100 * share:.0f} % of its letters are not {' or '.join(sorted(self.scripts))}")
@@ -202,7 +202,7 @@ class TranslationJudge:
             return Refusal(ALPHABET, f"{100 * share:.0f} % of its letters are in no text of {self.language}")
         return None
 
-    def _ratio(self, pair: Pair) -> Refusal | None:
+    def _ratio(self, pair: Rendering) -> Refusal | None:
         most = self.bounds.most_ratio
         if most is None:
             return None
@@ -222,7 +222,7 @@ class TranslationJudge:
                 )
         return None
 
-    def _copied(self, pair: Pair) -> Refusal | None:
+    def _copied(self, pair: Rendering) -> Refusal | None:
         least = self.bounds.least_changed
         if least is None or _lengths(pair.source)[0] < LONG_LETTERS:
             return None
@@ -231,20 +231,20 @@ class TranslationJudge:
             return None
         return Refusal(COPIED, f"{100 * changed:.0f} % of its characters differ from the source")
 
-    def _repeats(self, pair: Pair) -> Refusal | None:
+    def _repeats(self, pair: Rendering) -> Refusal | None:
         most = self.bounds.most_repeated
         if most is None or (share := repeated_share(pair.text)) <= most or share <= repeated_share(pair.source):
             return None
         return Refusal(REPEATED, f"{100 * share:.0f} % of it repeats the rest")
 
-    def _frequent(self, pair: Pair) -> Refusal | None:
+    def _frequent(self, pair: Rendering) -> Refusal | None:
         most = self.bounds.most_same
         key = sentence_key(pair.text)
         if most is None or self.same[key] <= most or len(key) < LONG_LETTERS:
             return None
         return Refusal(SAME, f"{self.same[key]} different sentences were translated so; at most {most} may be")
 
-    def _round_trip(self, pair: Pair) -> Refusal | None:
+    def _round_trip(self, pair: Rendering) -> Refusal | None:
         least, found = self.bounds.min_round_trip, pair.round_trip
         if least is None or found is None or found >= least:
             return None
