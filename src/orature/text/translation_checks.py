@@ -172,9 +172,9 @@ class TranslationJudge:
             return Refusal(EMPTY, "the translation holds neither a letter nor a number")
         tests: tuple[Callable[[Rendering], Refusal | None], ...] = (
             self._confidence,
+            self._copied,
             self._letters,
             self._ratio,
-            self._copied,
             self._repeats,
             self._frequent,
         )
