@@ -293,6 +293,14 @@ def test_a_person_s_translations_come_first_and_are_not_checked(rich: Path, tmp_
     assert SPOKEN[3] not in asked and SPOKEN[0] not in asked and SPOKEN[4] in asked
 
 
+def test_a_person_s_translation_keeps_the_embargo(rich: Path, tmp_path: Path) -> None:
+    table = tmp_path / "human.tsv"
+    table.write_text("id\ttranslation\nt00\tsumak urku wasi\nt01\tyaku larka patapi\n", encoding="utf-8")
+    held = corpus_ref(speech(tmp_path / "held", [("k1", "test", "Sumak urku wasi.", "qu")], seed=9))
+    folder = made(tmp_path / "s", rich, human=text_file_ref(table), embargo=(held,))
+    assert rejects(folder)["t00"] == "embargo-sentence" and "t01" not in rejects(folder)
+
+
 def test_persons_alone(rich: Path, tmp_path: Path) -> None:
     table = tmp_path / "human.tsv"
     table.write_text(f"sentence\ttranslation\n{SPOKEN[0]}\tpuka wasi\n{SPOKEN[0]}\tsumak wasi\n", encoding="utf-8")
