@@ -18,9 +18,11 @@ from orature.engines.fake_translator import FakeTranslator
 from orature.engines.translator import TextSearch, TranslationRequest, Translations
 from orature.engines.translators import open_translator
 from orature.flow import Ref, Resources, Run, Store
+from orature.recipes.translating import Translating, translated
 from orature.stages.filter_translated_text import FilterTranslatedText
 from orature.stages.filter_translations import FilterTranslations
 from orature.stages.inputs import TranslatorRef, corpus_ref, text_file_ref
+from orature.stages.split import MakeSplits
 from orature.stages.translate import Searching
 from orature.stages.translation_account import read_translation_account
 from orature.stages.translation_shard import close_translators, draw_seed, in_groups, round_trip
@@ -357,6 +359,18 @@ def test_a_text_that_was_never_translated_is_no_reject(rich: Path, tmp_path: Pat
 def test_another_translator_than_was_asked_for_is_refused(rich: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has revision 'fake-1' here, 'fake-0' was asked for"):
         made(tmp_path / "s", rich, translator=TranslatorRef(engine="fake", revision="fake-0"))
+
+
+def test_a_corpus_of_the_store_keeps_its_lineage(rich: Path, tmp_path: Path) -> None:
+    run = Run(Store(tmp_path / "s"), "t", "t")
+    splits = run.do(MakeSplits(corpus=corpus_ref(rich), strategy="given"), on=QUIET)
+    again = run.do(MakeSplits(corpus=splits, strategy="given"), on=QUIET)
+    loose = {"most_unseen": None, "most_ratio": None, "language_check": "none"}
+    asked = Translating(into="qu", source="es", translator="fake", options=loose)
+    ref = translated(run, again, asked, on=QUIET)
+    stages = [info.stage for info in run.store.lineage(ref)]
+    assert stages == ["split", "split", "translate", "filter-translations"]
+    assert ref.digest == translated(run, run.path_of(again), asked, on=QUIET).digest
 
 
 def test_a_text_corpus_is_translated_into_one(tmp_path: Path) -> None:
