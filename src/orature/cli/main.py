@@ -36,13 +36,14 @@ from orature.cli import (
     train_translator,
     train_voice,
     transcribe,
+    translate,
     voices,
 )
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
 _MAKE = (
     "up demo ingest check split train pretrain average train-voice train-translator voices text synthesise judge label "
-    "run lm tune"
+    "translate run lm tune"
 )
 _USE = "evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
@@ -107,6 +108,7 @@ def build() -> typer.Typer:
         train_translator,
         synthesise,
         text,
+        translate,
         voices,
     ):
         group.register(app)
