@@ -29,8 +29,6 @@ from orature.engines.translator import SCORE_DIGITS, TextSearch, TranslationRequ
 
 Opener = Callable[[], Translator]
 SEARCHES = (
-    TextSearch(beams=1),
-    TextSearch(beams=4, n_best=3),
     TextSearch(beams=3, n_best=2, length_penalty=0.4),
     TextSearch(sample=True, n_best=3, temperature=0.8, top_k=20),
 )
@@ -235,6 +233,7 @@ def _reference(folder: Path) -> tuple[Any, Any]:
 
     with quiet():
         model: Any = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+        model.generation_config.forced_eos_token_id = None  # at the bound it would end what did not end (Marian)
         kinds = {"t5": "PreTrainedTokenizerFast"}
         kind: Any = getattr(transformers, kinds.get(model.config.model_type, "AutoTokenizer"))
         return model, kind.from_pretrained(folder)
