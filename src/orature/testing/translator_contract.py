@@ -183,7 +183,8 @@ def check_reference(
     outcomes = translator.translate(requests, how)
     for request, outcome in zip(requests, outcomes, strict=True):
         inputs, forced = _inputs(tokenizer, request)
-        bound = length_bound(inputs["input_ids"].shape[1], how.max_ratio)
+        room = getattr(model.config, "max_position_embeddings", None) or 2**30
+        bound = min(length_bound(inputs["input_ids"].shape[1], how.max_ratio), room - 1 - (forced is not None))
         texts, scores, longest = _generated(model, tokenizer, inputs, forced, how, bound)
         if isinstance(outcome, Refusal):
             hold(outcome.reason in ("truncated", "no-text"), f"{request.text!r} is refused: {outcome.detail}")
