@@ -29,7 +29,7 @@ from orature.stages.pool import Pool
 from orature.stages.split import MakeSplits
 from orature.stages.train import Train
 from orature.text.letter_table import read_table
-from orature.train.config import Scale, TrainConfig
+from orature.train.config import PriorConfig, Scale, TrainConfig
 from orature.train.presets import preset_for
 
 UNKNOWN_SPEAKERS = 100
@@ -37,6 +37,8 @@ UNKNOWN_SPEAKERS = 100
 SCALES = ("smoke", "dev", "full")
 EXTRAS, LATER = ("lm", "back_translation"), ("pseudo_label", "speech_translation")
 """What `up` can do with more than transcribed speech, now and in later versions."""
+ATTENTION, SMOOTHING = "encoder-decoder", 0.1
+"""Orature's own network with a decoder, and the label smoothing of fairseq's S2T recipes, which it is trained with."""
 _TABLE = "table:"
 _ANY = Ref(key="external", stage="corpus", digest="0" * 64)
 """Stands for a corpus while options are looked at."""
@@ -128,7 +130,9 @@ def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Trai
     start = None if options.start is None else model_ref(options.start)
     folder = None if start is None else Path(start.path)
     languages = [str(tag) for tag in corpus.summary()["languages"]]
-    prior = settled(config.prior, folder, languages, head=config.head)
+    prior = PriorConfig(source="none")  # a decoder with attention learns its letters from nothing
+    if config.network != ATTENTION:
+        prior = settled(config.prior, folder, languages, head=config.head)
     config = config.model_copy(update={"prior": prior})
     rehearse = tuple(corpus_ref(Path(folder)) for folder in options.rehearse)
     label = config.size if start is None else family_of(Path(start.path)).name
@@ -167,6 +171,8 @@ def config_for(
         preset = preset_for(recipe_family(model_folder(options.start)), hours)
         config = override(TrainConfig(), preset.overrides(options.scale, hours=hours), "preset.")
         config = config.model_copy(update=_text_policy(model_folder(options.start)))
+    if options.train.get("network") == ATTENTION:
+        config = config.model_copy(update={"label_smoothing": SMOOTHING})
     return override(config.model_copy(update={"seed": options.seed}), with_table(options.train), "train.")
 
 
