@@ -134,9 +134,7 @@ class Job:
         if config.network == "speech2text":
             from orature.engines.speech2text import fresh
 
-            writer, pieces = fresh(
-                list(self.texts), cast(Any, config.size), seed=config.seed, languages=self.languages
-            )
+            writer, pieces = fresh(list(self.texts), cast(Any, config.size), seed=config.seed, languages=self.languages)
             return families()[_FROM_NOTHING[config.network]], writer, pieces
         if config.network == "encoder-decoder":
             return self._encoder_decoder()
