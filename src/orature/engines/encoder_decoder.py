@@ -27,8 +27,9 @@ from torch.nn import functional as F
 
 from orature.core.types import RATE_HZ
 from orature.engines.conformer import ConformerConfig, ConformerCtc, Size, rotary, rotate
+from orature.engines.ctc_prefix import CtcPrefixes, JointState
 from orature.engines.network import Part, Seq2SeqNetwork, Spans, Written
-from orature.engines.seq2seq_search import Search, search
+from orature.engines.seq2seq_search import Search, SearchState, search
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 """The special tokens; CTC's blank is the padding."""
@@ -184,6 +185,8 @@ class EncoderDecoder(Seq2SeqNetwork):
         self.max_tokens = config.max_tokens
         self.languages: tuple[int, ...] = ()
         """Tokens that stand for a language; they are never written."""
+        self.ctc_weight = 0.0
+        """The share of CTC in the scores of a search."""
 
     def parts(self) -> dict[Part, list[nn.Parameter]]:
         """All parameters by part; the embeddings are the output layer, and both heads count as one."""
@@ -243,7 +246,11 @@ class EncoderDecoder(Seq2SeqNetwork):
             length_penalty=length_penalty,
             never=(*self.never, *self.languages),
         )
-        return search(Decoding(self.decoder, memory), prompt, how)
+        state: SearchState = Decoding(self.decoder, memory)
+        if self.ctc_weight:
+            prefixes = CtcPrefixes(self.encoder.head(memory[0]), memory[1].sum(dim=1), blank=PAD, end=END)
+            state = JointState(state, prefixes, self.ctc_weight)
+        return search(state, prompt, how)
 
 
 class Decoding:

@@ -45,9 +45,12 @@ class Search:
 
 
 class SearchState(Protocol):
-    """A decoder in the midst of writing, a row for each text that is open; rows over `encoder_RTD` (R, T, D)."""
+    """A decoder in the midst of writing, a row for each text that is open."""
 
-    encoder_RTD: Tensor
+    @property
+    def encoder_RTD(self) -> Tensor:
+        """What the rows hear."""
+        ...
 
     @property
     def rows(self) -> int: ...
