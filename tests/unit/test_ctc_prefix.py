@@ -1,4 +1,4 @@
-"""CTC's probability of a prefix equals the sum over all paths, and joint decoding gives one by one what a batch gives."""
+"""CTC's probability of a prefix is the sum over all paths, and joint decoding gives one by one what a batch gives."""
 
 from __future__ import annotations
 

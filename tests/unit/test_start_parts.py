@@ -1,4 +1,4 @@
-"""What of a start is taken up is equal bit for bit, what is not is drawn anew; the encoder waits, the decoder learns."""
+"""What of a start is taken up is equal bit for bit, the rest is drawn anew; the encoder waits, the decoder learns."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """How probable CTC finds the beginning of a text: what an attention decoder is held to the sound with.
 
 Joint decoding (Hori, Watanabe, Hershey 2017, "Joint CTC/attention decoding for end-to-end speech recognition", section
-3.1): the score of the next token is (1 - w) times attention's log-probability plus w times what CTC's probability of the
-prefix gains by the token. The forward probabilities of a prefix that ends in a label or in a blank are those of Graves
-2008 ("Supervised sequence labelling", section 7.5), computed for all tokens and rows at once.
+3.1): the score of the next token is (1 - w) times attention's log-probability plus w times what CTC's log-probability
+of the prefix gains by the token. Forward probabilities of a prefix that ends in a label or in a blank are those of
+Graves 2008 ("Supervised sequence labelling", section 7.5), computed for all tokens and rows at once.
 
 Shapes: R rows (open texts), T encoder steps, V tokens, N tokens of a step.
 
@@ -42,7 +42,7 @@ class CtcPrefixes:
         self._grown: tuple[Tensor, Tensor] | None = None
 
     def step(self, tokens_RN: Tensor) -> Tensor:
-        """What the log-probability of the prefix gains (R, V) by each token after `tokens_RN`; of the end, by ending."""
+        """What the prefix's log-probability gains (R, V) by each token after `tokens_RN`; of the end, by ending."""
         if self._grown is not None:
             rows_R, self.last_R = torch.arange(len(tokens_RN), device=tokens_RN.device), tokens_RN[:, -1]
             forward_RT2V, psi_RV = self._grown

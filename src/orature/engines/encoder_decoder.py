@@ -61,7 +61,7 @@ class EncoderDecoderConfig(BaseModel, frozen=True, extra="forbid"):
     @classmethod
     def around(cls, encoder: ConformerConfig, **fields: Any) -> EncoderDecoderConfig:
         """A decoder as wide as `encoder`, with as many heads and half as many layers."""
-        own = {"decoder_layers": max(1, encoder.layers // 2), "decoder_heads": encoder.heads}
+        own: dict[str, Any] = {"decoder_layers": max(1, encoder.layers // 2), "decoder_heads": encoder.heads}
         own |= {"decoder_feed_forward": encoder.feed_forward, "dropout": encoder.dropout}
         return cls(vocabulary=encoder.vocabulary, encoder=encoder, **{**own, **fields})
 
@@ -138,7 +138,8 @@ class DecoderLayer(nn.Module):
         return self._joined(mixed, self.heard_out)
 
     def _split(self, x_BND: Tensor) -> Tensor:
-        return x_BND.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, tokens, width = x_BND.shape
+        return x_BND.view(batch, tokens, self.heads, width // self.heads).transpose(1, 2)
 
     def _joined(self, mixed_BHNE: Tensor, out: nn.Module) -> Tensor:
         joined: Tensor = out(mixed_BHNE.transpose(1, 2).flatten(2))

@@ -1,8 +1,8 @@
 """The family `orature-encoder-decoder`: model folders of our encoder-decoder, and what one is begun from.
 
-Begun from a folder of its own kind, all of it is taken up, or the encoder with or without the body of the decoder; begun
-from a Conformer of ours (a CTC recogniser, or the model of phones that comes with the package), its encoder. What is not
-taken up is drawn anew.
+Begun from a folder of its own kind, all of it is taken up, or the encoder with or without the body of the decoder;
+begun from a Conformer of ours (a CTC recogniser, or the model of phones that comes with the package), its encoder. What
+is not taken up is drawn anew.
 
 Example::
 
@@ -21,9 +21,9 @@ from torch import nn
 
 from orature.core.errors import ModelError
 from orature.core.types import RATE_HZ
-from orature.engines.conformer import ConformerConfig, ConformerCtc
+from orature.engines.conformer import ConformerConfig, ConformerCtc, Size
 from orature.engines.decoder_tokens import DecoderTokens
-from orature.engines.encoder_decoder import EncoderDecoder, EncoderDecoderConfig, Size, part_of
+from orature.engines.encoder_decoder import EncoderDecoder, EncoderDecoderConfig, part_of
 from orature.engines.families import Kind, Parts, Start, read_config
 from orature.engines.native_folder import check_head, checked, config_in, load_weights, write_json, write_weights
 from orature.engines.vocabulary import Files

@@ -43,10 +43,10 @@ class Train(Stage):
     embargo: a training row that repeats a dev or test sentence or recording stops the run (law 5). `start` is a model
     folder of any trainable family; one that writes phones lends the letters their first weights by `config.prior`,
     learned from the train split of `corpus` alone and shown in `prior.tsv`. `rehearse` are corpora of old languages,
-    mixed into training by `config.mix.rehearsal_share` and standing guard on dev; `guards` only stand guard. `vocabulary`
-    are corpora whose train transcripts add their characters to a new vocabulary, and whose dev and test are embargoed
-    too: what is to be trained on them afterwards then finds all its characters. `language` is the target where the
-    family asks for one.
+    mixed into training by `config.mix.rehearsal_share` and standing guard on dev; `guards` only stand guard. The
+    train transcripts of `vocabulary` add their characters to a new vocabulary, so that a later training on them finds
+    all its characters, and their dev and test are embargoed too. `language` is the target where the family asks for
+    one.
     """
 
     name: ClassVar[str] = "train"
@@ -105,7 +105,7 @@ class Train(Stage):
         return job, []
 
     def _prior(self, ctx: StageContext, job: Job, material: Material, device: str) -> Prior | None:
-        """What the letters begin as where the start writes phones; once a key. An attention decoder has no use for it."""
+        """What the letters of a CTC model begin as where the start writes phones; once a key."""
         if self.config.network == "encoder-decoder":
             return None
         policy = material.policy

@@ -50,8 +50,8 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     head: Literal["auto", "new", "extend", "keep"] = "auto"
     """The output layer of a checkpoint, see `orature.engines.families.Start`."""
     start_parts: Literal["all", "encoder", "encoder+decoder"] = "all"
-    """What of a checkpoint is taken up, of encoder-decoders; the rest is drawn anew, with the texts' own vocabulary. The
-    body of the decoder is without its embeddings and output layer."""
+    """What of an encoder-decoder is taken up; the rest is drawn anew, with the texts' own vocabulary. The body of the
+    decoder is without its embeddings and output layer."""
     prior: PriorConfig = PriorConfig()
     """What a new output layer on a model of phones begins as."""
     model_overrides: dict[str, float | int | bool | str] = Field(default_factory=dict)

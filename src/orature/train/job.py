@@ -112,6 +112,8 @@ class Job:
     """Labels for `unlabelled` while it trains."""
     masked: MaskedConfig | None = None
     """Masked prediction in place of transcripts; `config` then has its masks (`MaskedConfig.applied`)."""
+    text: bool = False
+    """Text alone: the decoder of an encoder-decoder of ours learns sentences that nobody speaks."""
     preference: Preferences | None = None
     """Preferences in place of transcripts, one choice for each of `train`; see `orature.train.preference`."""
     train: tuple[Example, ...] = field(default=(), repr=False)
@@ -201,6 +203,10 @@ class Job:
         weight, smoothing = self.config.ctc_weight, self.config.label_smoothing
         if family.name == "encoder-decoder":
             both, words = cast(Any, network), cast(Any, vocabulary)
+            if self.text:
+                from orature.train.text import TextLearner
+
+                return TextLearner(both, words, label_smoothing=smoothing)
             weight = CTC_WEIGHT if weight is None else weight
             return JointLearner(both, words, ctc_weight=weight, label_smoothing=smoothing, language=self.language)
         refuse_ctc_weight(family.name, weight)
@@ -223,6 +229,10 @@ class Job:
 
     def loaders(self, made: Made, micro_seconds: float | None = None, *, processes: int = 1) -> tuple[Loader, Loader]:
         """Loaders of train and dev; several processes on a machine share the memory for decoded recordings."""
+        if self.text:
+            from orature.train.text import TextLoader
+
+            return TextLoader(self.train, self.config, micro_seconds=micro_seconds), TextLoader(self.dev, self.config)
         space = tuple(made.vocabulary.encode(" "))
         speech = None if self.speech is None else SpeechSource(self.speech, workers=self.speech_workers)
         train = Loader(
