@@ -34,7 +34,7 @@ from orature.train.job import Job, Made
 from orature.train.launch import Place, Spread, train_job
 from orature.train.loader import Example
 from orature.train.loop import Outcome
-from orature.train.text import TextReport, text_example
+from orature.train.decoder_text import TextReport, text_example
 
 ENCODER_DECODER = "encoder-decoder"
 _HELD_OUT, _MOST_HELD_OUT = 20, 500

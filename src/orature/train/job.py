@@ -204,7 +204,7 @@ class Job:
         if family.name == "encoder-decoder":
             both, words = cast(Any, network), cast(Any, vocabulary)
             if self.text:
-                from orature.train.text import TextLearner
+                from orature.train.decoder_text import TextLearner
 
                 return TextLearner(both, words, label_smoothing=smoothing)
             weight = CTC_WEIGHT if weight is None else weight
@@ -230,7 +230,7 @@ class Job:
     def loaders(self, made: Made, micro_seconds: float | None = None, *, processes: int = 1) -> tuple[Loader, Loader]:
         """Loaders of train and dev; several processes on a machine share the memory for decoded recordings."""
         if self.text:
-            from orature.train.text import TextLoader
+            from orature.train.decoder_text import TextLoader
 
             return TextLoader(self.train, self.config, micro_seconds=micro_seconds), TextLoader(self.dev, self.config)
         space = tuple(made.vocabulary.encode(" "))
