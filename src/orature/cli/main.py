@@ -35,12 +35,13 @@ from orature.cli import (
     train,
     train_voice,
     transcribe,
+    translate,
     voices,
 )
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-_MAKE = "up demo ingest check split train pretrain average train-voice voices text synthesise judge label run lm tune"
-_USE = "evaluate compare transcribe export report runs why store doctor"
+_MAKE = "up demo ingest check split train pretrain average train-voice voices text synthesise judge label translate run"
+_USE = "lm tune evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
 
 
@@ -102,6 +103,7 @@ def build() -> typer.Typer:
         train_voice,
         synthesise,
         text,
+        translate,
         voices,
     ):
         group.register(app)
