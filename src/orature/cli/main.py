@@ -33,6 +33,7 @@ from orature.cli import (
     synthesise,
     text,
     train,
+    train_translator,
     train_voice,
     transcribe,
     translate,
@@ -40,7 +41,10 @@ from orature.cli import (
 )
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-_MAKE = "up demo ingest check split train pretrain average train-voice voices text synthesise judge label translate run"
+_MAKE = (
+    "up demo ingest check split train pretrain average train-voice train-translator voices text synthesise judge label "
+    "translate run"
+)
 _USE = "lm tune evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
 
@@ -101,6 +105,7 @@ def build() -> typer.Typer:
         pretrain,
         run,
         train_voice,
+        train_translator,
         synthesise,
         text,
         translate,

@@ -1,8 +1,8 @@
 """BLEU and chrF of translations, with intervals, by sacrebleu (which only this file calls).
 
 Figures are in points from 0 to 100, as sacrebleu prints them, with its signature: BLEU (Papineni et al. 2002; Post
-2018, "A call for clarity in reporting BLEU scores") and chrF2 (Popović 2015: 6-grams of characters, beta 2). A text whose
-references are mostly in a script without spaces is counted by characters in BLEU, which the signature says.
+2018, "A call for clarity in reporting BLEU scores") and chrF2 (Popović 2015: 6-grams of characters, beta 2). BLEU
+counts characters where references are mostly in a script without spaces, which the signature says.
 
 Both sides are brought to NFC and single spaces first; an empty reference is refused, an empty translation counts as all
 missed. `normalised` holds the same figures under the scoring normaliser of the language, without case and punctuation.
