@@ -28,13 +28,13 @@ from orature.text.alphabet import TextPolicy, prepare
 from orature.text.leaks import EmbargoIndex, reject_of
 from orature.text.sentences import Kind, read_sentences
 from orature.train.config import TrainConfig
+from orature.train.decoder_text import TextReport, text_example
 from orature.train.devices import prepare_device
 from orature.train.examples import policy_of
 from orature.train.job import Job, Made
 from orature.train.launch import Place, Spread, train_job
 from orature.train.loader import Example
 from orature.train.loop import Outcome
-from orature.train.decoder_text import TextReport, text_example
 
 ENCODER_DECODER = "encoder-decoder"
 _HELD_OUT, _MOST_HELD_OUT = 20, 500
