@@ -1,4 +1,4 @@
-"""The recipe `speech_translation` on hissing clips: every arm, what is equal and what is said, the way out without labels."""
+"""The recipe `speech_translation` on hissing clips: the arms, what is equal, what is said, the way out without labels."""
 
 from __future__ import annotations
 

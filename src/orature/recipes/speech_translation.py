@@ -84,7 +84,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The facts of the report; of the arm that dev chooses the model, what it heard of the last split, and its score."""
+    """The facts of the report; of the arm that dev chooses the model, what it heard at the end, and its score."""
 
     facts: dict[str, Any]
     model: Ref
