@@ -50,6 +50,16 @@ class TextSearch:
     top_k: int = 0
     max_ratio: float = 4.0
 
+    def __post_init__(self) -> None:
+        """ConfigError for numbers that make no search."""
+        least = {"beams": 1, "n_best": 1, "top_k": 0}
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                raise ConfigError(f"{name} is {getattr(self, name)}", where=name, next_step=f"give {number} or more")
+        for name in ("temperature", "max_ratio"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}", where=name, next_step="give a number above 0")
+
 
 @dataclass(frozen=True, slots=True)
 class Translation:

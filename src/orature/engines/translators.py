@@ -31,6 +31,11 @@ from orature.engines.translator import Translator
 
 _ENGINES = "orature.engines."
 _TABLE: dict[str, str] = {
+    "marian": _ENGINES + "marian_translator",
+    "m2m_100": _ENGINES + "m2m_translator",
+    "nllb": _ENGINES + "m2m_translator",
+    "t5": _ENGINES + "t5_translator",
+    "madlad": _ENGINES + "t5_translator",
     "fake": _ENGINES + "fake_translator",
 }
 BACKENDS = ("auto", "torch", "ctranslate2", "ctranslate2-int8")

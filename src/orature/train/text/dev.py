@@ -91,14 +91,15 @@ def assess(model: Any, loader: TextLoader, text: TranslatorText) -> TextReport:
 
 @torch.no_grad()
 def greedy(model: Any, batch: TextBatch, text: TranslatorText) -> list[str]:
-    """The most probable next token each time."""
-    most = min(POSITIONS - 1, int(_LONGEST_RATIO * batch.source_BS.shape[1]) + _LONGEST_MORE)
+    """The most probable next token each time, up to a bound that follows from each pair's own source."""
+    lengths = batch.mask_BS.sum(dim=1).tolist()
+    bounds = [min(POSITIONS - 2, int(_LONGEST_RATIO * length) + _LONGEST_MORE) for length in lengths]
     found = model.generate(
         input_ids=batch.source_BS,
         attention_mask=batch.mask_BS,
         num_beams=1,
         do_sample=False,
         max_length=None,
-        max_new_tokens=most,
+        max_new_tokens=max(bounds) + 1,  # the last one is forced to be the end
     )
-    return [text.target.text(row) for row in found.tolist()]
+    return [text.target.text(row[1 : 1 + bound]) for row, bound in zip(found.tolist(), bounds, strict=True)]

@@ -68,6 +68,7 @@ class TextTrainer:
         self.model, self.text = model.to(self.device), text
         self.train, self.dev, self.config = train, dev, config
         self.state, self.watcher = state, watcher
+        state.mkdir(parents=True, exist_ok=True)
         self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         matrices = [p for p in self.trained if p.ndim > 1]
         vectors = [p for p in self.trained if p.ndim <= 1]
