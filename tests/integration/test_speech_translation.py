@@ -1,4 +1,4 @@
-"""The recipe `speech_translation` on hissing clips: the arms, what is equal, what is said, the way out without labels."""
+"""The recipe `speech_translation` on hissing clips: its arms, what is equal, what is said, and what is refused."""
 
 from __future__ import annotations
 

@@ -88,11 +88,14 @@ class Work:
         self.notes.append(sentence)
 
 
-def opened(job: Run, request: Request, settings: TranslationConfig) -> Work:
-    """The corpora read and split; ConfigError where a language that is needed is not known."""
-    name, target = _read(job, request, settings, request.sources[0])
-    language = settings.language or only_language(Corpus.open(job.path_of(target)))
-    work = Work(job, request, settings, target, name, language)
+def opened(job: Run, request: Request, settings: TranslationConfig, target: tuple[str, Ref] | None = None) -> Work:
+    """The corpora read and split (`target`: its name and splits, where that was done before).
+
+    ConfigError where a language that is needed is not known.
+    """
+    name, target_splits = target or _read(job, request, settings, request.sources[0])
+    language = settings.language or only_language(Corpus.open(job.path_of(target_splits)))
+    work = Work(job, request, settings, target_splits, name, language)
     if settings.rich is not None:
         work.rich_name, work.rich = _read(job, request, settings, settings.rich)
         work.rich_language = only_language(Corpus.open(job.path_of(work.rich)))
