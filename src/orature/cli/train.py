@@ -24,6 +24,7 @@ from orature.cli.common import (
     example,
     run_command,
 )
+from orature.cli.search_options import BeamsOption, CtcWeightOption, LengthPenaltyOption, search_of
 from orature.cli.up_options import ParallelOption, RichOption, TextOption, VoiceOption, WithOption
 
 if TYPE_CHECKING:
@@ -344,6 +345,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder made by `orature tune`: beam search with a language model.", show_default=False),
     ] = None,
+    beams: BeamsOption = None,
+    length_penalty: LengthPenaltyOption = None,
+    ctc_weight: CtcWeightOption = None,
     backend: BackendOption = "auto",
     fast: FastOption = False,
     device: DeviceOption = "auto",
@@ -365,6 +369,7 @@ def evaluate(
         decoder=decoder,
         backend=backend,
         fast=fast,
+        search=search_of(beams, length_penalty, ctc_weight),
         resources=resources_of(device, threads, as_json),
         store=store,
         command=command_line(),
