@@ -161,7 +161,7 @@ def label(
 
 
 def translate(
-    source: PathLike,
+    texts: PathLike,
     to: PathLike,
     *,
     into: str,
@@ -169,12 +169,14 @@ def translate(
     store: PathLike | None = None,
     **asked: Any,
 ) -> dict[str, Any]:
-    """`orature translate`: the translated corpus (or file) `to` and its account; `asked` are fields of `Translating`."""
-    run = Run(open_store(_path(store)), recipe="translate", command=f"orature.translate({os.fspath(source)!r})")
-    wanted = Translating(into=into, **asked)
-    if Path(source).is_file():
-        return translated_file(run, Path(source), Path(to), wanted, on=resources)
-    run.store.publish(translated(run, Path(source), wanted, on=resources), Path(to))
+    """`orature translate`: the translated corpus (or file) `to`, and its account; `asked` is a `Translating`'s."""
+    run = Run(open_store(_path(store)), recipe="translate", command=f"orature.translate({os.fspath(texts)!r})")
+    for name in ("embargo", "like"):
+        asked[name] = tuple(map(Path, asked.get(name, ())))
+    wanted = Translating(into=into, human=_path(asked.pop("human", None)), **asked)
+    if Path(texts).is_file():
+        return translated_file(run, Path(texts), Path(to), wanted, on=resources)
+    run.store.publish(translated(run, Path(texts), wanted, on=resources), Path(to))
     return read_translation_account(Path(to))
 
 

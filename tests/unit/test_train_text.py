@@ -197,8 +197,12 @@ def test_parts_of_a_batch_add_up_to_it(tmp_path: Path) -> None:
     config = MICRO.model_copy(update=NO_DROPOUT)
     text = text_of(config)
     both = loaders(text, config, 8)
+    lengths = [len(example.target_tokens) for example in both[0].examples]
+    short, long = lengths.index(min(lengths)), lengths.index(max(lengths))
+    assert lengths[short] < lengths[long], "so that there is padding in one batch and none in two"
+    assert both[0].batch([short, long]).tokens == sum(both[0].batch([one]).tokens for one in (short, long))
     gradients = []
-    for parts in ([[0, 1, 2, 3]], [[0, 1], [2, 3]]):
+    for parts in ([[short, long]], [[short], [long]]):
         model = from_nothing(config, text)
         trainer = TextTrainer(model, text, *both, config, tmp_path / str(len(parts)), TextWatcher(), "cpu")
         trainer.update([both[0].batch(part) for part in parts])

@@ -43,9 +43,9 @@ from orature.cli.common import example, report_defect, stop_on_sigterm
 
 _MAKE = (
     "up demo ingest check split train pretrain average train-voice train-translator voices text synthesise judge label "
-    "translate run"
+    "translate run lm tune"
 )
-_USE = "lm tune evaluate compare transcribe export report runs why store doctor"
+_USE = "evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
 
 

@@ -8,12 +8,16 @@ Example::
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orature.cli.common import DryRunOption, JsonOption, StoreOption, command_line, emit, example, run_command
 from orature.cli.train import DeviceOption, SeedOption, ThreadsOption, resources_of
+
+if TYPE_CHECKING:
+    from orature.flow import Resources
+    from orature.recipes.train_translator import TranslatorOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -93,16 +97,12 @@ def train_translator(
     words where pairs are too few for one. Splits are those of the pairs, or drawn; their dev and test, and those of
     --embargo, are kept out of training. report.html has the figures with intervals and examples.
     """
-    from orature.flow import Run, open_store
-    from orature.flow.store import refuse_foreign
     from orature.recipes.settings import parse_assignments
-    from orature.recipes.train_translator import TranslatorOptions, translator_plan
-    from orature.recipes.train_translator import train_translator as make
+    from orature.recipes.train_translator import TranslatorOptions
 
     settings = parse_assignments(assign or [])
     named = {"held_out": held_out, "source_column": source_column, "target_column": target_column}
-    asked = {name: value for name, value in named.items() if value}
-    if asked:
+    if asked := {name: value for name, value in named.items() if value}:
         settings["pairs"] = asked | settings.get("pairs", {})
     options = TranslatorOptions(
         source=source,
@@ -116,15 +116,31 @@ def train_translator(
         seed=1 if seed is None else seed,
         settings=settings,
     )
-    on = resources_of(device, threads, as_json)
+    _made(pairs, options, to, resources_of(device, threads, as_json), store, as_json=as_json, dry_run=dry_run)
+
+
+def _made(
+    pairs: list[Path],
+    options: TranslatorOptions,
+    to: Path,
+    on: Resources,
+    store: Path | None,
+    *,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Shows the plan, or makes the translator and puts it where it is wanted."""
+    from orature.flow import Run, open_store
+    from orature.flow.store import refuse_foreign
+    from orature.recipes.train_translator import train_translator, translator_plan
+
     if dry_run:
         plan = translator_plan(pairs, options, on)
         return emit(plan.to_json(), as_json, plan.lines)
     refuse_foreign(to)
     home = open_store(store)
     run = Run(home, recipe="train-translator", command=command_line())
-    made = make(run, pairs, options, on=on, name=to.absolute().name)
-    home.publish(made, to)
+    home.publish(train_translator(run, pairs, options, on=on, name=to.absolute().name), to)
     _finish(to, as_json)
 
 

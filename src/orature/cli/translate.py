@@ -48,6 +48,25 @@ LikeOption = Annotated[
         show_default=False,
     ),
 ]
+FromOption = Annotated[
+    str, typer.Option("--from", help="Language (BCP-47) of the source.", show_default="as the corpus says")
+]
+HumanOption = Annotated[
+    Path | None,
+    typer.Option(help="Translations by persons: .tsv with `translation` and `sentence` or `id`.", show_default=False),
+]
+RoundTripOption = Annotated[
+    str, typer.Option(help="Translator back into the source: what does not come back is left out.")
+]
+NBestOption = Annotated[
+    int | None, typer.Option(min=1, help="Translations of a text: the first good one is kept.", show_default="1")
+]
+AddressOption = Annotated[
+    str | None, typer.Option(help="A Ray cluster that is up (auto: this machine's).", show_default="one of its own")
+]
+SourceArgument = Annotated[
+    Path, typer.Argument(metavar="SOURCE", help="Corpus with transcripts, text corpus, or a .txt or .tsv file.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -65,40 +84,25 @@ def register(app: typer.Typer) -> None:
 
 @run_command
 def translate(
-    source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="Corpus with transcripts, text corpus, or a .txt or .tsv file.")
-    ],
+    source: SourceArgument,
     to: Annotated[Path, typer.Option("--to", help="Folder for the result; a .txt or .tsv file for a file.")],
     into: Annotated[str, typer.Option(help="Language (BCP-47) to translate into.")],
     translator: TranslatorOption = "",
-    from_: Annotated[
-        str, typer.Option("--from", help="Language (BCP-47) of the source.", show_default="as the corpus says")
-    ] = "",
-    human: Annotated[
-        Path | None,
-        typer.Option(
-            help="Translations by persons: .tsv with `translation` and `sentence` or `id`.", show_default=False
-        ),
-    ] = None,
-    round_trip: Annotated[
-        str, typer.Option(help="Translator back into the source: what does not come back is left out.")
-    ] = "",
+    from_: FromOption = "",
+    human: HumanOption = None,
+    round_trip: RoundTripOption = "",
     embargo: EmbargoOption = None,
     like: LikeOption = None,
     beams: Annotated[int | None, typer.Option(min=1, help="Of the search.", show_default="5")] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Draw translations instead of searching.")] = False,
-    n_best: Annotated[
-        int | None, typer.Option(min=1, help="Translations of a text: the first good one is kept.", show_default="1")
-    ] = None,
+    n_best: NBestOption = None,
     variants: Annotated[int, typer.Option(min=1, help="Rows made of one: so many translations are kept.")] = 1,
     dev: Annotated[bool, typer.Option("--dev", help="Translate dev as well (test never).")] = False,
     assign: SetOption = None,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 1,
     backend: Annotated[str, typer.Option(help="auto, torch, ctranslate2 or ctranslate2-int8.")] = "auto",
     executor: Annotated[str, typer.Option(help="local or ray.")] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="A Ray cluster that is up (auto: this machine's).", show_default="one of its own")
-    ] = None,
+    address: AddressOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that translate (with Ray: tasks at a time).")] = 1,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,

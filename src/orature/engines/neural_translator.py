@@ -55,6 +55,11 @@ _MAY_LACK = ("final_logits_bias", "embed_positions", "embed_tokens", "lm_head", 
 """What checkpoints leave out: positions that are computed, and tied copies of the embedding."""
 
 
+def length_bound(tokens: int, max_ratio: float) -> int:
+    """How many tokens a translation of a source of `tokens` tokens may have; it has to end before."""
+    return ROOM + math.ceil(max_ratio * STEP * math.ceil(tokens / STEP))
+
+
 class Searcher(Protocol):
     """What finds texts for jobs."""
 
@@ -157,7 +162,7 @@ class NeuralTranslator:
         groups: dict[tuple[tuple[int, ...], int], list[int]] = defaultdict(list)
         for place, row in rows.items():
             prompt = tuple(self._vocabulary.prompt(requests[place].target))
-            most = ROOM + math.ceil(search.max_ratio * STEP * math.ceil(len(row) / STEP))
+            most = length_bound(len(row), search.max_ratio)
             groups[prompt, min(most, self._room - 1 - len(prompt))].append(place)
         jobs, members = [], []
         for (prompt, limit), group in groups.items():

@@ -36,6 +36,7 @@ _TABLE: dict[str, str] = {
     "nllb": _ENGINES + "m2m_translator",
     "t5": _ENGINES + "t5_translator",
     "madlad": _ENGINES + "t5_translator",
+    "dictionary": _ENGINES + "dictionary_translator",
     "fake": _ENGINES + "fake_translator",
 }
 BACKENDS = ("auto", "torch", "ctranslate2", "ctranslate2-int8")

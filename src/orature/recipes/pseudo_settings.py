@@ -30,6 +30,7 @@ from orature.train.preference_config import PreferenceConfig
 from orature.train.pseudo_config import PUBLISHED, PseudoConfig
 
 Final = Literal["continue", "scratch", "larger", "none"]
+SlimOver = Literal["each", "all", "both"]
 SIZES = ("micro", "tiny", "compact", "small", "wide", "base")
 _SLOWER, _LATER, _LAST, _GENTLER = 0.5, 0.1, 0.1, 0.1
 _ANY = Ref(key="external", stage="corpus", digest="0" * 64)
@@ -47,6 +48,12 @@ class PseudoSettings(BaseModel, frozen=True, extra="forbid"):
     train: dict[str, Any] = Field(default_factory=dict)
     slim: dict[str, Any] = Field(default_factory=dict)
     """Of the training with labels made on the way (`TrainPseudo`), and of `alone`, which has the same compute."""
+    slim_over: SlimOver = "each"
+    """slimIPL for each language on its own untranscribed speech; one for all together, with as many updates as theirs
+    in sum (which Lugosch et al. 2022 found to mix scripts); or both, to compare (labels are then those of each)."""
+    unlabelled: dict[str, str] = Field(default_factory=dict)
+    """By the name of a corpus, another one whose recordings stand in for its untranscribed speech (`LendSpeech`):
+    speech in another language or of another kind."""
     alone: bool = True
     """Whether labelled speech alone is trained on, too, with as many updates, to compare with."""
     filters: dict[str, Any] = Field(default_factory=dict)
@@ -78,6 +85,16 @@ def settings_of(request: Request) -> PseudoSettings:
     if settings.preset not in PUBLISHED:
         raise ConfigError(
             f"there is no setting {settings.preset!r} of slimIPL", next_step="choose of " + ", ".join(PUBLISHED)
+        )
+    names = [name for name, _, _ in corpora_of(request)]
+    for name, place in settings.unlabelled.items():
+        if name not in names:
+            raise ConfigError(f"there is no corpus {name!r} to lend speech to", next_step=nearest(name, names))
+        if not Path(place).exists():
+            raise ConfigError(f"there is no corpus at {place}", next_step=f"name one: --set unlabelled.{name}=CORPUS")
+    if settings.slim_over != "each" and len(names) == 1:
+        raise ConfigError(
+            "one corpus has nothing to be pooled with", next_step="name several corpora, or leave slim_over out"
         )
     override(PseudoConfig(), settings.pseudo, "pseudo.")
     filters_of(_ANY, "unlabelled", settings.filters)
@@ -129,9 +146,15 @@ class Trainings:
         stage = train_stage(self.job, corpus, _options(self.settings, self.request, path, fields), name=name)
         return stage.model_copy(update={"start": start, "model_name": name})
 
-    def slim(self, corpus: Ref, name: str, start: Ref | None) -> tuple[TrainPseudo, str]:
-        """slimIPL on the rows without transcripts of `corpus`, and what was scaled, in words."""
+    def slim(self, corpus: Ref, name: str, start: Ref | None, *, times: int = 1) -> tuple[TrainPseudo, str]:
+        """slimIPL on the rows without transcripts of `corpus`, and what was scaled, in words.
+
+        It has `times` the updates of a training on one language.
+        """
         base = self.supervised(corpus, name, start, self.settings.slim)
+        base = base.model_copy(
+            update={"config": base.config.model_copy(update={"updates": times * base.config.updates})}
+        )
         config, summary = base.config, Corpus.open(self.job.path_of(corpus)).summary()["splits"]
         hours = float(summary.get("unlabelled", {"hours": 0.0})["hours"])
         batches = max(1, round(3600 * hours / (config.batch_seconds * config.accumulate)))

@@ -21,6 +21,7 @@ from orature.flow import Ref, Resources, Run
 from orature.recipes.settings import nearest, override
 from orature.recipes.training import SCALES
 from orature.stages.parallel_text import LEAST_PAIRS, ParallelText, parallel_stage, parted, rows_of
+from orature.stages.train_dictionary import DictionaryConfig, TrainDictionary
 from orature.stages.train_translator import TrainTranslator
 from orature.text.pair_checks import PairRules, check_pairs
 from orature.text.parallel import Pair, ParallelCorpus
@@ -32,7 +33,7 @@ from orature.train.text.data import example_of
 from orature.train.text.vocabulary import TranslatorText
 
 KINDS = ("transformer", "dictionary")
-_GROUPS = ("train", "pairs")
+_GROUPS = ("train", "pairs", "dictionary")
 _PAIRS = ("max_characters", "max_ratio", "min_script_share", "held_out", "source_column", "target_column")
 _LOOKED_AT = 20_000
 """Pairs that a cost is measured on."""
@@ -40,7 +41,10 @@ _LOOKED_AT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class TranslatorOptions:
-    """What is wanted; `settings` holds fields of `TranslatorConfig` under "train", of `ParallelText` under "pairs"."""
+    """What is wanted; `settings` holds fields of `TranslatorConfig` under "train".
+
+    Under "pairs" are fields of `ParallelText`, under "dictionary" those of `DictionaryConfig`.
+    """
 
     source: str
     target: str
@@ -63,13 +67,18 @@ class TranslatorOptions:
         for name, values in self.settings.items():
             if name not in _GROUPS or not isinstance(values, Mapping):
                 raise ConfigError(
-                    f"--set {name} is neither an option of the training nor of the pairs",
-                    next_step="write --set train.NAME=VALUE or --set pairs.NAME=VALUE, as in --set train.updates=500",
+                    f"--set {name} is no option of the training, of the pairs or of a dictionary",
+                    next_step="write --set train.NAME=VALUE (or pairs., dictionary.), as in --set train.updates=500",
                 )
         for name in self.settings.get("pairs", {}):
             if name not in _PAIRS:
                 raise ConfigError(f"there is no option 'pairs.{name}'", next_step=nearest(name, _PAIRS))
         config_for(self, LEAST_PAIRS)
+        dictionary_config(self)
+        if self.kind == "dictionary" and (self.size, self.pieces) != (None, None):
+            raise ConfigError(
+                "a dictionary has neither a size nor pieces", next_step="leave --size and --pieces out, or --kind"
+            )
 
 
 def config_for(options: TranslatorOptions, pairs: int) -> TranslatorConfig:
@@ -80,6 +89,11 @@ def config_for(options: TranslatorOptions, pairs: int) -> TranslatorConfig:
     if options.pieces is not None:
         values["pieces"] = _pieces(options.pieces)
     return override(TranslatorConfig(**values), options.settings.get("train", {}), "train.")
+
+
+def dictionary_config(options: TranslatorOptions) -> DictionaryConfig:
+    """The settings of a dictionary; ConfigError as needed."""
+    return override(DictionaryConfig(), options.settings.get("dictionary", {}), "dictionary.")
 
 
 def _pieces(asked: str) -> int | str:
@@ -111,6 +125,8 @@ def train_translator(run: Run, paths: Sequence[Path], options: TranslatorOptions
     pairs = run.do(pairs_stage(paths, options), on=on)
     corpus = ParallelCorpus.open(run.path_of(pairs))
     count = int(corpus.summary()["splits"]["train"]["pairs"])
+    if options.kind == "dictionary":
+        return run.do(TrainDictionary(pairs=pairs, config=dictionary_config(options), model_name=name), on=on)
     say(f"train-translator: {preset_for(count).about()}")
     return run.do(TrainTranslator(pairs=pairs, config=config_for(options, count), model_name=name), on=on)
 
@@ -121,31 +137,28 @@ class TranslatorPlan:
 
     rows: int
     train_pairs: int
-    preset: TranslatorPreset
-    config: TranslatorConfig
-    cost: TranslatorCost
+    preset: TranslatorPreset | None
+    config: TranslatorConfig | DictionaryConfig
+    cost: TranslatorCost | None
+    """None, as the preset is, for a dictionary, which takes seconds."""
 
     def to_json(self) -> dict[str, Any]:
-        config = self.config.model_dump(mode="json")
         return {
             "rows": self.rows,
             "train_pairs": self.train_pairs,
-            "preset": self.preset.about(),
-            "cost": self.cost.to_json(),
-            "config": config,
+            "preset": None if self.preset is None else self.preset.about(),
+            "cost": None if self.cost is None else self.cost.to_json(),
+            "config": self.config.model_dump(mode="json"),
         }
 
     def lines(self) -> str:
         """For a person."""
+        about = ["a dictionary of aligned words, in seconds to minutes"]
+        if self.preset is not None and self.cost is not None:
+            about = [f"settings: {self.preset.about()}", self.cost.sentence()]
         config = self.config.model_dump(mode="json")
-        return "\n".join(
-            [
-                f"pairs: {self.rows} rows, about {self.train_pairs} to train on",
-                f"settings: {self.preset.about()}",
-                self.cost.sentence(),
-                *(f"  {name}: {value}" for name, value in config.items()),
-            ]
-        )
+        listed = (f"  {name}: {value}" for name, value in config.items())
+        return "\n".join([f"pairs: {self.rows} rows, about {self.train_pairs} to train on", *about, *listed])
 
 
 def translator_plan(paths: Sequence[Path], options: TranslatorOptions, on: Resources) -> TranslatorPlan:
@@ -160,6 +173,8 @@ def translator_plan(paths: Sequence[Path], options: TranslatorOptions, on: Resou
             where=", ".join(str(path) for path in paths),
             next_step="give more pairs, or see with --set pairs.max_ratio=0 whether the checks are too strict",
         )
+    if options.kind == "dictionary":
+        return TranslatorPlan(seen.rows, len(kept), None, dictionary_config(options), None)
     config = config_for(options, len(kept))
     device = prepare_device(on.device, on.threads)
     return TranslatorPlan(seen.rows, len(kept), preset_for(len(kept)), config, _cost(kept, config, device))

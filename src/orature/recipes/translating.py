@@ -77,23 +77,27 @@ class Translating:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def translated(run: Run, place: Path, asked: Translating, *, on: Resources | None = None) -> Ref:
-    """The translated corpus (of a corpus) or text corpus (of a text corpus).
+def translated(run: Run, place: Path | Ref, asked: Translating, *, on: Resources | None = None) -> Ref:
+    """The translated corpus (of a corpus) or text corpus (of a text corpus), given as a folder or as a result.
 
     ConfigError, BadInput, ModelError, CorpusError or MissingExtra for what cannot be translated, before the work.
     """
-    translate, screened = stages_of(place, asked)
+    folder, given = (run.path_of(place), place) if isinstance(place, Ref) else (place, None)
+    translate, screened = stages_of(folder, asked, given)
     if translate is None:
         return run.do(screened, on=on)
     found = run.do(translate, on=on)
     return run.do(screened.model_copy(update={"translations": found}), on=on)
 
 
-def stages_of(place: Path, asked: Translating) -> tuple[Translate | None, Filter]:
-    """The two steps, the second one without what the first will find; the first None where a person did it all."""
+def stages_of(place: Path, asked: Translating, ref: Ref | None = None) -> tuple[Translate | None, Filter]:
+    """The two steps, the second one without what the first will find; the first None where a person did it all.
+
+    `ref` is `place` as a result of a run, None for a folder outside.
+    """
     place = Path(place)
     text = is_text_corpus(place)
-    ref = text_corpus_ref(place) if text else corpus_ref(place)
+    ref = ref or (text_corpus_ref(place) if text else corpus_ref(place))
     source, target = languages_of(place, asked)
     splits: tuple[Translated, ...] = ("train", "dev") if asked.dev and not text else _TRAIN
     screening = screening_of(target, asked, TranslationBounds())

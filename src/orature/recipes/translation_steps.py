@@ -21,8 +21,8 @@ from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.flow import Ref, Resources, Run
 from orature.recipes.registry import Request, tagged
+from orature.recipes.train_translator import TranslatorOptions, dictionary_config, pairs_stage
 from orature.recipes.train_translator import config_for as translator_config
-from orature.recipes.train_translator import pairs_stage
 from orature.recipes.training import UpOptions, named_start, only_language, split_stage
 from orature.recipes.translating import Translating, read_translation_account, translated
 from orature.recipes.translation_settings import TranslationConfig, config_of, translator_options
@@ -35,6 +35,7 @@ from orature.stages.pool import Pool
 from orature.stages.pretrain_decoder import PretrainDecoder
 from orature.stages.split import describe, read_splits
 from orature.stages.train import Train
+from orature.stages.train_dictionary import TrainDictionary
 from orature.stages.train_translator import TrainTranslator
 from orature.stages.transcribe import Transcribe
 from orature.stages.translation_score import score_in
@@ -170,14 +171,17 @@ def translator_of(work: Work, label: float | str) -> tuple[str, dict[str, Any]]:
         pairs = job.do(PairPortion(pairs=pairs, share=share, seed=work.request.seed), on=work.on)
     count = int(ParallelCorpus.open(job.path_of(pairs)).summary()["splits"]["train"]["pairs"])
     options = translator_options(settings, work.request, work.rich_language, work.target_language)
-    made = job.do(_translator_stage(settings, options, pairs, count), on=work.on)
+    made = job.do(_translator_stage(options, pairs, count), on=work.on)
     folder = job.path_of(made)
     by = f"trained on {count} pairs"
     return str(folder), {"by": by, "pairs": count, "share": share, "held_out": _shown(score_in(folder))}
 
 
-def _translator_stage(settings: TranslationConfig, options: Any, pairs: Ref, count: int) -> TrainTranslator:
-    return TrainTranslator(pairs=pairs, config=translator_config(options, count), model_name=f"{count} pairs")
+def _translator_stage(options: TranslatorOptions, pairs: Ref, count: int) -> TrainTranslator | TrainDictionary:
+    name = f"{count} pairs"
+    if options.kind == "dictionary":
+        return TrainDictionary(pairs=pairs, config=dictionary_config(options), model_name=name)
+    return TrainTranslator(pairs=pairs, config=translator_config(options, count), model_name=name)
 
 
 def labelled(work: Work, arm: str, label: float | str, *, dev: bool = True) -> Ref:

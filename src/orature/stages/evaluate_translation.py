@@ -82,7 +82,7 @@ class EvaluateTranslator(Stage):
             ) as translator,
             ctx.progress("translator: test", len(pairs), "sentences") as bar,
         ):
-            rows = translate_pairs(translator, pairs, corpus.languages, self.searching.search(), bar.advance)
+            rows, known = translate_pairs(translator, pairs, corpus.languages, self.searching.search(), bar.advance)
         score = score_rows(
             rows,
             model=self.translator.public_name,
@@ -91,7 +91,7 @@ class EvaluateTranslator(Stage):
             languages=corpus.languages,
             decoder=self.searching.model_dump(mode="json"),
         )
-        _write(ctx, score, rows)
+        _write(ctx, {**score, "known": round(known, 4)}, rows)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

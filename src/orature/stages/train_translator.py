@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from orature.core.errors import TrainingFailed
-from orature.core.files import remove, write_json, write_json_lines
+from orature.core.files import write_json, write_json_lines
 from orature.core.progress import say
 from orature.core.types import Reject
 from orature.engines.translator import TextSearch
-from orature.engines.translators import open_translator
 from orature.evaluate.translation import require_metrics
 from orature.evaluate.translator_report import translator_page
 from orature.flow import Ref, Stage, StageContext
@@ -27,7 +26,7 @@ from orature.stages.translation_score import (
     TRANSLATIONS_FILE,
     TranslatedRow,
     score_rows,
-    translate_pairs,
+    tested,
 )
 from orature.stages.translator_card import translator_card
 from orature.text.parallel import Pair, ParallelCorpus
@@ -42,7 +41,6 @@ from orature.train.text.watch import TextWatcher
 
 FAMILY = "marian"
 TOO_LONG = "too-many-tokens"
-_MODEL = "model"
 
 
 class TrainTranslator(Stage):
@@ -80,7 +78,8 @@ class TrainTranslator(Stage):
         facts = self._facts(corpus, model, text, len(kept), outcome, rejected)
         labels = labels_of(facts) | dict(zip(("source", "target"), corpus.languages, strict=True))
         files = translator_files(model, text, labels, languages=corpus.languages)
-        rows = self._tested(ctx, files, corpus, device)
+        search = TextSearch(beams=self.config.beams, length_penalty=self.config.length_penalty)
+        rows, _ = tested(ctx, FAMILY, files, corpus, search, device)
         score = score_rows(
             rows,
             model=facts["name"],
@@ -146,23 +145,6 @@ class TrainTranslator(Stage):
                 watcher=TextWatcher(progress=bar, logs=ctx.logs),
                 device=device,
             )
-
-    def _tested(
-        self, ctx: StageContext, files: dict[str, Any], corpus: ParallelCorpus, device: str
-    ) -> list[TranslatedRow]:
-        """Test, translated by the folder as it will be used."""
-        folder = ctx.state / _MODEL
-        remove(folder)
-        folder.mkdir(parents=True)
-        for name, write in files.items():
-            write(folder / name)
-        search = TextSearch(beams=self.config.beams, length_penalty=self.config.length_penalty)
-        pairs = corpus.split("test")
-        with (
-            open_translator(f"{FAMILY}:{folder}", device=device, threads=ctx.resources.threads) as translator,
-            ctx.progress("train-translator: test", len(pairs), "sentences") as bar,
-        ):
-            return translate_pairs(translator, pairs, corpus.languages, search, bar.advance)
 
     def _facts(
         self,

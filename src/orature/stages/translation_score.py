@@ -2,7 +2,7 @@
 
 Example::
 
-    rows = translate_pairs(translator, pairs, ("es", "qu"), TextSearch())
+    rows, known = translate_pairs(translator, pairs, ("es", "qu"), TextSearch())
     score = score_rows(rows, split="test", fingerprint=corpus.fingerprint("test"), language="qu")
 """
 
@@ -14,13 +14,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from orature.core.files import remove
 from orature.core.types import Refusal
 from orature.engines.translator import TextSearch, TranslationRequest, Translator
+from orature.engines.translators import open_translator
+from orature.engines.vocabulary import Files
 from orature.evaluate.statistics import RESAMPLES, SEED
 from orature.evaluate.translation import chrf, corpus_chrf, score_translations
-from orature.text.parallel import Pair
+from orature.flow import StageContext
+from orature.text.parallel import Pair, ParallelCorpus
 
 SCORE_FILE, TRANSLATIONS_FILE, REPORT_FILE = "score.json", "translations.jsonl", "report.html"
+
+
+_MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +52,12 @@ def translate_pairs(
     languages: tuple[str, str],
     search: TextSearch,
     advance: Callable[[float], None] = lambda by: None,
-) -> list[TranslatedRow]:
-    """One row a pair, in order; a source that is refused has the translation ""."""
+) -> tuple[list[TranslatedRow], float]:
+    """One row a pair, in order, and the mean share of known words; a source that is refused has the translation ""."""
     source, target = languages
     translator.check(source, target)
     rows: list[TranslatedRow] = []
+    known = 0.0
     for begin in range(0, len(pairs), translator.batch):
         part = pairs[begin : begin + translator.batch]
         asked = [TranslationRequest(pair.source, source, target) for pair in part]
@@ -57,10 +65,28 @@ def translate_pairs(
             refused = isinstance(found, Refusal)
             text = "" if isinstance(found, Refusal) else found[0].text
             why = found.reason if isinstance(found, Refusal) else ""
+            known += 0.0 if isinstance(found, Refusal) else found[0].known
             alike = 0.0 if refused else chrf(text, pair.target)
             rows.append(TranslatedRow(pair.id, pair.source, pair.target, text, why, round(alike, 4)))
         advance(len(part))
-    return rows
+    return rows, known / max(1, len(rows))
+
+
+def tested(
+    ctx: StageContext, engine: str, files: Files, corpus: ParallelCorpus, search: TextSearch, device: str
+) -> tuple[list[TranslatedRow], float]:
+    """Test, translated by the folder of `files` as it will be used; and the share of source words that were known."""
+    folder = ctx.state / _MODEL
+    remove(folder)
+    folder.mkdir(parents=True)
+    for name, write in files.items():
+        write(folder / name)
+    pairs = corpus.split("test")
+    with (
+        open_translator(f"{engine}:{folder}", device=device, threads=ctx.resources.threads) as translator,
+        ctx.progress("train-translator: test", len(pairs), "sentences") as bar,
+    ):
+        return translate_pairs(translator, pairs, corpus.languages, search, bar.advance)
 
 
 def score_rows(

@@ -39,7 +39,7 @@ SENTENCES = (
 )
 PIECES = 110
 UPDATES = 40
-_LEARNING_RATE = 1e-2
+LEARNING_RATE = 1e-2
 
 
 def marian_folder(
@@ -51,6 +51,8 @@ def marian_folder(
     width: int = 32,
     layers: int = 2,
     positions: int = 64,
+    pieces: int = PIECES,
+    updates: int = UPDATES,
     seed: int = 0,
     **config: Any,
 ) -> Path:
@@ -58,7 +60,7 @@ def marian_folder(
     from sentencepiece import SentencePieceProcessor
     from transformers import MarianConfig, MarianMTModel
 
-    model = _pieces(texts, "unigram")
+    model = _pieces(texts, "unigram", pieces)
     numbers: dict[str, int] = {"</s>": 0, "<unk>": 1}
     for piece in (*_listed(model), *(f">>{code}<<" for code in targets)):
         numbers.setdefault(piece, len(numbers))
@@ -72,7 +74,7 @@ def marian_folder(
     rows = [[numbers[piece] for piece in read.encode(text, out_type=str)] for text in texts]
     first = [[numbers[f">>{targets[place % len(targets)]}<<"]] if targets else [] for place in range(len(rows))]
     sources = [[*token, *row, 0] for token, row in zip(first, rows, strict=True)]
-    _taught(made, sources, [[*row, 0] for row in [*rows[1:], rows[0]]])
+    _taught(made, sources, [[*row, 0] for row in [*rows[1:], rows[0]]], updates)
     made.generation_config.bad_words_ids = [[pad]]
     settings = {
         "tokenizer_class": "MarianTokenizer",
@@ -238,18 +240,19 @@ def _drawn(make: Callable[[], Any], seed: int) -> Any:
     return model
 
 
-def _taught(model: Any, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Any:
-    """`model` after `UPDATES` updates on pairs of token rows, by Adam, without dropout."""
+def _taught(
+    model: Any, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], updates: int = UPDATES
+) -> None:
+    """`updates` updates of `model` on pairs of token rows, by Adam, without dropout."""
     sources_BS, targets_BT = (_padded(rows, model.config.pad_token_id) for rows in (sources, targets))
     mask_BS = (sources_BS != model.config.pad_token_id).long()
     labels_BT = targets_BT.masked_fill(targets_BT == model.config.pad_token_id, -100)
-    optimiser = torch.optim.Adam(model.parameters(), lr=_LEARNING_RATE)
-    for _ in range(UPDATES):
+    optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    for _ in range(updates):
         optimiser.zero_grad()
         loss = model(input_ids=sources_BS, attention_mask=mask_BS, labels=labels_BT).loss
         torch.autograd.backward(loss)
         optimiser.step()
-    return model
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
@@ -263,8 +266,8 @@ def _model_files(model: Any) -> Files:
     return files
 
 
-def _pieces(texts: Sequence[str], kind: str) -> bytes:
-    """A SentencePiece model of `PIECES` pieces at most."""
+def _pieces(texts: Sequence[str], kind: str, size: int = PIECES) -> bytes:
+    """A SentencePiece model of `size` pieces at most."""
     from sentencepiece import SentencePieceTrainer
 
     model = io.BytesIO()
@@ -272,7 +275,7 @@ def _pieces(texts: Sequence[str], kind: str) -> bytes:
         sentence_iterator=iter(texts),
         model_writer=model,
         model_type=kind,
-        vocab_size=PIECES,
+        vocab_size=size,
         hard_vocab_limit=False,
         num_threads=1,
         minloglevel=2,

@@ -54,7 +54,11 @@ class TranslationBounds(BaseModel, frozen=True, extra="forbid"):
     - `language_check`: as of `orature.text.language_check`.
     - `min_score`: the score that the translator gave; `min_known`: share of the source words that it could render.
     - `min_round_trip`: chrF, in points, of the source against its translation translated back, where that was done.
-      Unrelated sentences of one language reach 10 to 20.
+      Of pairs of unrelated sentences of 20 letters or more half have 12 to 18; one in a hundred has more than 24 in
+      Bambara, 26 in French, 27 in Spanish, 36 in Kichwa, whose words share long endings.
+
+    With a language check by n-grams of other sentences they refused 0.7 % of 12,437 translations by persons from
+    Bambara into French, and 1.4 % of 887 from Kichwa into Spanish.
     """
 
     most_ratio: float | None = Field(default=4.0, gt=1)
@@ -172,9 +176,9 @@ class TranslationJudge:
             return Refusal(EMPTY, "the translation holds neither a letter nor a number")
         tests: tuple[Callable[[Rendering], Refusal | None], ...] = (
             self._confidence,
+            self._copied,
             self._letters,
             self._ratio,
-            self._copied,
             self._repeats,
             self._frequent,
         )
