@@ -34,6 +34,7 @@ SMALL: dict[str, Any] = {
     "train": {"updates": 6, "evaluate_every": 3, "batch_seconds": 6.0, "average": 1, "peak_lr": 1e-5, "head": "keep"},
     "pseudo": {"cache": 2, "ratio": 1.0, "warmup_updates": 2, "probe_s": 1.0},
     "filters": dict.fromkeys(LOOSE, "none"),
+    "tune": None,
 }
 
 
@@ -118,6 +119,21 @@ def test_a_language_that_gets_worse_is_named_and_keeps_its_own_model(done: tuple
     worse = {**row, "kept": "slimIPL", "worse_by_pooling": True}
     assert any("WORSE by the student on dev: tones keeps" in line for line in lines_of(worse))
     assert not any("WORSE" in line for line in lines_of({**row, "worse_by_pooling": False}))
+
+
+def test_slimipl_and_labels_alone_go_on_from_one_fine_tuned_model(source: Path, start: Path, tmp_path: Path) -> None:
+    """At half of the learning rate, with the same updates, and without a warm-up."""
+    given: dict[str, Any] = {"tune": {"updates": 4}, "final": "none", "speakers": ["train-0"]}
+    request = request_of([source], tmp_path / "out", start, **given)
+    (row,) = run(request).facts["languages"]
+    arms = row["arms"]
+    assert list(arms) == ["fine-tuned", "labels alone", "slimIPL"] and row["against"] == "labels alone"
+    assert [arm["updates"] for arm in arms.values()] == [4, 6, 6]
+    for name in ("labels alone", "slimIPL"):
+        first = arms[name]["log"][0]
+        assert first["update"] == 0 and first["dev_cer"] == pytest.approx(arms["fine-tuned"]["dev_cer"], abs=1e-6)
+        assert max(entry.get("lr", 0.0) for entry in arms[name]["log"]) <= 0.5e-5 + 1e-12
+    assert plan(request)["trainings"] == 3
 
 
 def test_several_languages_have_a_common_model_and_one_student(start: Path, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """Untranscribed speech brought in by pseudo-labels: one language or several, from any start, each step measured.
 
 After Lugosch et al. 2022 (arXiv 2111.00161): (1) with several languages a common model from their labelled speech; (2)
-for each language slimIPL on its own labelled and untranscribed speech, from the common model (or from the start), or
-one for all of them (`slim_over`); (3) final labels by that language's model, filtered, each refused one with its
-reason; (4) a student on all labelled and pseudo-labelled speech; (5) a last pass on labelled speech alone; (6) where
-`prefer` is set, preference self-training of each language's best model so far. Beside them each language gets a
-training on its labelled speech alone with as many updates as (2). Dev decides which model a language keeps; one that is
-not the student is named. Every step is a stage of the store in `to/.orature`: run again after a crash it goes on.
+for each language fine-tuning on its labelled speech (`tune`), from the common model (or from the start), then slimIPL
+with its untranscribed speech, or one slimIPL for all of them (`slim_over`); (3) final labels by that language's model,
+filtered, each refused one with its reason; (4) a student on all labelled and pseudo-labelled speech; (5) a last pass on
+labelled speech alone; (6) where `prefer` is set, preference self-training of each language's best model so far. Beside
+slimIPL each language gets a training on its labelled speech alone, from the same fine-tuned model and with as many
+updates. Dev decides which model a language keeps; one that is not the student is named. Every step is a stage of the
+store in `to/.orature`: run again after a crash it goes on.
 
 Example::
 
@@ -35,6 +36,7 @@ from orature.recipes.pseudo_report import (
     PREFERENCE,
     SLIM,
     STUDENT,
+    TUNED,
     Language,
     dev_cer,
     facts_of,
@@ -69,6 +71,8 @@ def run(request: Request) -> Outcome:
     languages = [_read(job, request, settings, *source) for source in corpora_of(request)]
     begin = _common(job, request, trainings, languages)
     for language in languages:
+        _tune(job, request, trainings, language, begin)
+    for language in languages:
         _alone(job, request, trainings, language, begin)
     for language in languages:
         if settings.slim_over != "all":
@@ -86,7 +90,7 @@ def plan(request: Request) -> dict[str, Any]:
     """What `run` would do."""
     settings = settings_of(request)
     found = corpora_of(request)
-    each = (settings.slim_over != "all") + settings.alone
+    each = (settings.slim_over != "all") + settings.alone + (settings.tune is not None)
     trainings = len(found) * (each + (settings.prefer is not None))
     trainings += (len(found) > 1) + (settings.slim_over != "each")
     trainings += (settings.final != "none") * (1 + settings.last_pass)
@@ -137,16 +141,22 @@ def _common(job: Run, request: Request, trainings: Trainings, languages: list[La
     return common
 
 
+def _tune(job: Run, request: Request, trainings: Trainings, language: Language, begin: Ref | None) -> None:
+    """A language's training on its labelled speech, which the next two go on from."""
+    if trainings.settings.tune is not None:
+        language.models[TUNED] = job.do(trainings.tuned(language.splits, TUNED, begin), on=request.resources)
+
+
 def _alone(job: Run, request: Request, trainings: Trainings, language: Language, begin: Ref | None) -> None:
     if trainings.settings.alone:
-        stage = trainings.supervised(language.splits, ALONE, begin, trainings.settings.slim)
+        stage = trainings.alone(language.splits, ALONE, language.models.get(TUNED) or begin)
         language.models[ALONE] = job.do(stage, on=request.resources)
 
 
 def _slim(job: Run, request: Request, trainings: Trainings, language: Language, begin: Ref | None) -> None:
     """slimIPL on the labelled and untranscribed speech of one language."""
     if language.untranscribed:
-        stage, said = trainings.slim(language.splits, SLIM, begin)
+        stage, said = trainings.slim(language.splits, SLIM, language.models.get(TUNED) or begin)
         say(f"{language.name}: {said}")
         language.models[SLIM] = job.do(stage, on=request.resources)
 
@@ -159,7 +169,7 @@ def _slim_pooled(
     if not free:
         return
     together = _pooled(job, request, languages)
-    stage, said = trainings.slim(together, POOLED, begin, times=free)
+    stage, said = trainings.slim(together, POOLED, begin, pooled=free)
     say(f"all languages: {said}")
     made = job.do(stage, on=request.resources)
     for language in languages:

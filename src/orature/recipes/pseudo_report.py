@@ -30,7 +30,8 @@ from orature.train.pseudo_config import PUBLISHED, PUBLISHED_S
 from orature.train.watch_rows import watch_rows
 
 FACTS, PAGE = "pseudo_label.json", "report.html"
-ALONE, COMMON, SLIM, POOLED = "labels alone", "common model", "slimIPL", "slimIPL, pooled"
+ALONE, COMMON, TUNED = "labels alone", "common model", "fine-tuned"
+SLIM, POOLED = "slimIPL", "slimIPL, pooled"
 STUDENT, LAST, PREFERENCE = "student", "student, last pass", "preference"
 
 

@@ -46,6 +46,9 @@ class PseudoSettings(BaseModel, frozen=True, extra="forbid"):
     pseudo: dict[str, Any] = Field(default_factory=dict)
     """Fields of `PseudoConfig`, over the preset."""
     train: dict[str, Any] = Field(default_factory=dict)
+    tune: dict[str, Any] | None = Field(default_factory=dict)
+    """Of a language's training on labelled speech alone that comes first: slimIPL and `alone` both go on from its model
+    at half of the learning rate, slimIPL without a warm-up. None: slimIPL warms up instead."""
     slim: dict[str, Any] = Field(default_factory=dict)
     """Of the training with labels made on the way (`TrainPseudo`), and of `alone`, which has the same compute."""
     slim_over: SlimOver = "each"
@@ -98,7 +101,7 @@ def settings_of(request: Request) -> PseudoSettings:
         )
     override(PseudoConfig(), settings.pseudo, "pseudo.")
     filters_of(_ANY, "unlabelled", settings.filters)
-    for fields in (settings.slim, settings.student, settings.last):
+    for fields in (settings.tune or {}, settings.slim, settings.student, settings.last):
         _options(settings, request, named_start(settings.start), fields)
     if settings.prefer is not None:
         preference, fields = _parted(settings.prefer)
@@ -146,21 +149,37 @@ class Trainings:
         stage = train_stage(self.job, corpus, _options(self.settings, self.request, path, fields), name=name)
         return stage.model_copy(update={"start": start, "model_name": name})
 
-    def slim(self, corpus: Ref, name: str, start: Ref | None, *, times: int = 1) -> tuple[TrainPseudo, str]:
+    def tuned(self, corpus: Ref, name: str, start: Ref | None) -> Train:
+        """The training on labelled speech alone that slimIPL and its counterpart go on from."""
+        return self.supervised(corpus, name, start, self.settings.tune or {})
+
+    def alone(self, corpus: Ref, name: str, start: Ref | None) -> Train:
+        """Labelled speech alone, with the updates of slimIPL; after `tune` at half of the learning rate, as slimIPL."""
+        stage = self.supervised(corpus, name, start, self.settings.slim)
+        if self.settings.tune is None or "peak_lr" in self.settings.slim:
+            return stage
+        slower = {"peak_lr": _SLOWER * stage.config.peak_lr}
+        return stage.model_copy(update={"config": stage.config.model_copy(update=slower)})
+
+    def slim(self, corpus: Ref, name: str, start: Ref | None, *, pooled: int = 0) -> tuple[TrainPseudo, str]:
         """slimIPL on the rows without transcripts of `corpus`, and what was scaled, in words.
 
-        It has `times` the updates of a training on one language.
+        Over so many languages `pooled` it has the updates of all their trainings, `tune` too, and a warm-up of its own.
         """
-        base = self.supervised(corpus, name, start, self.settings.slim)
-        base = base.model_copy(
-            update={"config": base.config.model_copy(update={"updates": times * base.config.updates})}
-        )
+        tuned = self.settings.tune is not None and not pooled
+        base = self.supervised(corpus, name, start, self.settings.slim) if pooled else self.alone(corpus, name, start)
+        if pooled:
+            before = 0 if self.settings.tune is None else self.tuned(corpus, name, start).config.updates
+            updates = pooled * (base.config.updates + before)
+            base = base.model_copy(update={"config": base.config.model_copy(update={"updates": updates})})
         config, summary = base.config, Corpus.open(self.job.path_of(corpus)).summary()["splits"]
         hours = float(summary.get("unlabelled", {"hours": 0.0})["hours"])
         batches = max(1, round(3600 * hours / (config.batch_seconds * config.accumulate)))
         pseudo, said = PseudoConfig.scaled(self.settings.preset, updates=config.updates, batches=batches)
         if start is None:
             pseudo = pseudo.model_copy(update={"warmup_updates": max(pseudo.warmup_updates, config.updates // 3)})
+        elif tuned:
+            pseudo, said = pseudo.model_copy(update={"warmup_updates": 0}), f"{said}; the warm-up came before"
         pseudo = override(pseudo, self.settings.pseudo, "pseudo.")
         fields = {name: getattr(base, name) for name in Train.model_fields}
         return TrainPseudo(**fields, pseudo=pseudo), said
