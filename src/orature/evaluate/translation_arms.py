@@ -18,6 +18,11 @@ _WHAT = {"st": "Translation-enhanced transfer", "joint": "Joint training", "text
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A sentence an arm of translation, joint training or text; a difference that includes zero is called that."""
     found = []
+    if rows and min(row["test"]["cer"]["value"] for row in rows) >= 1:
+        found.append(
+            "No arm has learned to recognise yet (each CER is 100 % or more), so the differences say nothing: give "
+            "more updates."
+        )
     for row in rows:
         kind = str(row["name"]).split("_")[0]
         if kind in _WHAT and row["difference"] is not None:

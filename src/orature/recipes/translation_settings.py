@@ -61,7 +61,7 @@ class TranslationConfig(BaseModel, frozen=True, extra="forbid"):
     kind: Kind = "transformer"
     """Of the translators that are trained."""
     translator_train: dict[str, Any] = Field(default_factory=dict)
-    """Fields of their `TranslatorConfig`."""
+    """Fields of their `TranslatorConfig` (of a dictionary: `DictionaryConfig`)."""
     translating: dict[str, Any] = Field(default_factory=dict)
     """Of the search and of the checks of translations (`Searching`, `TranslationBounds`)."""
     train: dict[str, Any] = Field(default_factory=dict)
@@ -229,5 +229,5 @@ def translator_options(settings: TranslationConfig, request: Request, source: st
         kind=settings.kind,
         scale=request.scale,
         seed=request.seed,
-        settings={"train": settings.translator_train},
+        settings={"dictionary" if settings.kind == "dictionary" else "train": settings.translator_train},
     )
