@@ -36,7 +36,7 @@ class Best(BaseModel):
     figure: float
 
 
-class Progressed(BaseModel):
+class Progressed(BaseModel, ser_json_inf_nan="constants"):
     """Where a run stands."""
 
     update: int = 0
