@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Orature Base: its training, what it brings to real speech, and how that grows with hours and languages.
 #
-#   experiments/base.sh CORPORA OUT [STEP...]        steps: base real transfer languages hours digits
+#   experiments/base.sh CORPORA OUT [STEP...]        steps: base real transfer languages hours digits prior features
 #
 # CORPORA holds text_udhr, multilingual_clips and the five corpora below; OUT receives models and figures. On two cores:
 # base takes two hours, real half an hour, transfer three hours, the curves two hours. Every step goes on where it was.
@@ -9,7 +9,7 @@ set -euo pipefail
 CORPORA=${1:?folder of the corpora}
 OUT=${2:?folder for the results}
 STEPS=${*:3}
-STEPS=${STEPS:-base real transfer languages hours digits}
+STEPS=${STEPS:-base real transfer languages hours digits prior features}
 export OMP_NUM_THREADS=1
 mkdir -p "$OUT"
 FIVE=(digits_fsdd speech_commands cherokee_walc1 kichwa_killkan yoruba_ogunlao)
@@ -72,4 +72,19 @@ step hours && orature run transfer "${SHORT[@]}" --to "$OUT/transfer-all" --set 
 step digits && orature run base "${COMMON[@]}" --to "$OUT/phones-digits" --set text.languages=[en] \
   --set text.per_language=40 --set "real=[$OUT/digits_fsdd]" --set 'train.mix={"origin_weights":{"real":1e6}}' \
   --set train.updates=300 --set train.batch_seconds=40 --set dev_sentences=20
+
+# 6. Letters that begin as phones against letters drawn at random, on dev.
+for prior in auto none; do
+  step prior && orature run transfer "$OUT/digits_fsdd" "$OUT/kichwa_killkan" --to "$OUT/prior-$prior" "${EQUAL[@]}" \
+    --set start="$OUT/base/model" --set minutes=[5] --set updates=[200] --set split=dev --set arms=[start] \
+    --set from_start.prior=$prior
+done
+
+# 7. A loss of articulatory features beside phones: as languages:3 of step 4, which has none.
+if step features; then
+  orature run base "${COMMON[@]}" --to "$OUT/features" --set train.size=tiny --set train.batch_seconds=25 \
+    --set dev_sentences=100 --set train.stop_on_blanks=false --set "text.languages=[$(first 3)]" \
+    --set text.per_language=2000 --set train.updates=1152 --set feature_weight=0.3
+  orature run transfer "${SHORT[@]}" --to "$OUT/transfer-features" --set arms=[start] --set start="$OUT/features/model"
+fi
 true

@@ -21,73 +21,29 @@ many are equal, and the character error rate between both.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from models import NAMES, make
-from rapidfuzz.distance import Levenshtein
+from pipeline import Pipeline
+from speech import Speech, Texts, equality, ratio, speech
 
-from orature.core.files import write_beside
-from orature.core.types import RATE_HZ, AudioSpan, Utterance
-from orature.data.audio import audio_digest, decode, save_flac
-from orature.data.corpus import save_corpus
+from orature.core.types import RATE_HZ
+from orature.data.audio import decode
 from orature.flow import Resources, Run, open_store
 from orature.recipes import backends
 from orature.stages import transcribe
 from orature.stages.inputs import corpus_ref, model_ref
 
-CORPORA = ("kichwa_killkan", "yoruba_ogunlao")
 OURS, PEERS = ("orature", "orature-fast", "orature-bf16"), ("pipeline", "pipeline-8")
-Texts = list[str]
-
-
-@dataclass
-class Speech:
-    """The recordings to label: a corpus folder with its rows in order of id."""
-
-    folder: Path
-    paths: list[str]
-    seconds: float
-
-
-def speech(corpora: Path, minutes: float, folder: Path) -> Speech:
-    """Train clips of both corpora in turn as FLAC, named again and again until there are `minutes` of them."""
-    (folder / "audio").mkdir(parents=True)
-    lists = []
-    for corpus in CORPORA:
-        with (corpora / corpus / "manifest.tsv").open(encoding="utf-8") as stream:
-            rows = csv.DictReader(stream, delimiter="\t")
-            lists.append([corpora / corpus / row["path"] for row in rows if row["split"] == "train"])
-    clips: list[tuple[str, float, str]] = []
-    seconds = 0.0
-    for number in range(max(map(len, lists))):
-        for sources in lists:
-            if number < len(sources) and seconds < 60 * minutes:
-                samples = decode(sources[number], str(sources[number]))
-                path = folder / "audio" / f"{len(clips):05d}.flac"
-                save_flac(path, samples)
-                clips.append((str(path), len(samples) / RATE_HZ, audio_digest(samples)))
-                seconds += len(samples) / RATE_HZ
-    rows: list[Utterance] = []
-    seconds = 0.0
-    while seconds < 60 * minutes:
-        path, duration_s, digest = clips[len(rows) % len(clips)]
-        span = AudioSpan(path, 0.0, duration_s, digest)
-        rows.append(Utterance(f"u{len(rows):06d}", span, "unknown", language="und", split="test"))
-        seconds += duration_s
-    save_corpus(lambda name: write_beside(folder / name), rows, [])
-    return Speech(folder, [row.audio.path for row in rows], seconds)
 
 
 class Ours:
@@ -122,44 +78,12 @@ class Ours:
         transcribe._model(str(self.model), "cpu", self.language, "", self.chosen.precision)
 
 
-class Pipeline:
-    """transformers' pipeline over recordings read from disk one after another."""
-
-    def __init__(self, model: Path, given: Speech, language: str, **options: Any) -> None:
-        from transformers import pipeline
-
-        from orature.engines.hf_folder import quiet
-
-        with quiet():
-            self.pipe = pipeline("automatic-speech-recognition", model=str(model), device="cpu")
-        self.given, self.options = given, options
-        if self.pipe.type == "seq2seq_whisper":
-            how = {"language": language, "task": "transcribe", "num_beams": 1}
-            self.options = {**options, "generate_kwargs": how}
-            self.options.pop("chunk_length_s", None)
-            self.pipe.tokenizer.pad_token_id = self.pipe.model.config.pad_token_id
-
-    def __call__(self) -> Texts:
-        import soundfile
-
-        def recordings() -> Iterator[dict[str, Any]]:
-            for path in self.given.paths:
-                samples, rate_hz = soundfile.read(path, dtype="float32")
-                yield {"raw": samples, "sampling_rate": rate_hz}
-
-        with torch.inference_mode():
-            return [" ".join(one["text"].split()) for one in self.pipe(recordings(), **self.options)]
-
-    def warm(self) -> None:
-        """It is loaded."""
-
-
 def measure(model: Path, given: Speech, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """All arms in alternation: seconds of each round, ratios, and how equal the texts are."""
     language = language_of(model, options)
     arms: dict[str, Any] = {
-        "pipeline": Pipeline(model, given, language),
-        "pipeline-8": Pipeline(model, given, language, batch_size=8, chunk_length_s=30),
+        "pipeline": Pipeline(model, given.paths, language),
+        "pipeline-8": Pipeline(model, given.paths, language, batch_size=8, chunk_length_s=30),
         "orature": Ours(model, given, "auto", False, options, scratch),
         "orature-fast": Ours(model, given, "auto", True, options, scratch),
         "orature-bf16": Ours(model, given, "torch-bf16", True, options, scratch),
@@ -189,22 +113,6 @@ def measure(model: Path, given: Speech, options: argparse.Namespace, scratch: Pa
 def language_of(model: Path, options: argparse.Namespace) -> str:
     """What the model is told to write; a model made here knows English only."""
     return options.lang or ("en" if model.name == "whisper-tiny" else "")
-
-
-def ratio(slow: list[float], quick: list[float]) -> dict[str, float]:
-    """How many times as fast, round by round: median and range."""
-    each = [a / b for a, b in zip(slow, quick, strict=True)]
-    return {"median": round(statistics.median(each), 2), "low": round(min(each), 2), "high": round(max(each), 2)}
-
-
-def equality(reference: Texts, texts: Texts) -> dict[str, Any]:
-    """Equal texts, and edits over the characters of the reference."""
-    edits = sum(Levenshtein.distance(a, b) for a, b in zip(reference, texts, strict=True))
-    return {
-        "equal": sum(a == b for a, b in zip(reference, texts, strict=True)),
-        "of": len(reference),
-        "cer_between": round(edits / max(1, sum(map(len, reference))), 5),
-    }
 
 
 def table(found: dict[str, Any]) -> str:
@@ -248,7 +156,7 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        heard = speech(given.corpora, given.minutes, scratch / "speech")
+        heard = speech(given.corpora, given.minutes, scratch / "speech", split="test")
         sample = np.concatenate([decode(Path(path), path) for path in heard.paths[:12]])[: 30 * RATE_HZ]
         names = given.models.split(",")
         folders = [given.model] if given.model else [make(name, scratch / "models", sample) for name in names]

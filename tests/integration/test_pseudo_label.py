@@ -12,13 +12,16 @@ from tiny import model_in
 
 from orature.core.errors import ConfigError, CorpusError, ModelError
 from orature.data.corpus import Corpus
+from orature.engines.recognisers import load_recogniser
 from orature.flow import Resources, Run, Store
 from orature.recipes.pseudo_label import lines_of, plan, run
+from orature.recipes.pseudo_report import POOLED
 from orature.recipes.pseudo_settings import Trainings, settings_of
 from orature.recipes.registry import Request, recipe_of
 from orature.recipes.training import UpOptions, split_stage
 from orature.stages.ingest import ingest_stage
 from orature.stages.portion import Portion
+from orature.testing.checkpoints_seq2seq import speech2text_folder
 from tests.integration.tones import make_corpus
 from tests.integration.two_languages import make_language
 
@@ -31,6 +34,7 @@ SMALL: dict[str, Any] = {
     "train": {"updates": 6, "evaluate_every": 3, "batch_seconds": 6.0, "average": 1, "peak_lr": 1e-5, "head": "keep"},
     "pseudo": {"cache": 2, "ratio": 1.0, "warmup_updates": 2, "probe_s": 1.0},
     "filters": dict.fromkeys(LOOSE, "none"),
+    "tune": None,
 }
 
 
@@ -72,6 +76,13 @@ def test_one_language_is_measured_step_by_step_beside_labels_alone(done: tuple[P
     assert (to / "models" / "tones" / "model.safetensors").is_file()
     assert json.loads((to / "pseudo_label.json").read_text("utf-8")) == facts
     assert row["labels"] is not None
+    slim = row["arms"]["slimIPL"]
+    assert [one["update"] for one in slim["watch"]["rows"]] == [3, 6] and slim["watch"]["rollbacks"] == 0
+    assert any(one.get("length_ratio") for one in slim["watch"]["rows"])
+    assert slim["scaled"]["cache"] == {"published": 1000, "used": 2}
+    page = (to / "report.html").read_text("utf-8")
+    for words in ('id="rates"', 'id="labels"', 'id="watch"', 'id="scaled"', "<svg", "kept by dev"):
+        assert words in page
 
 
 def test_run_again_it_does_nothing(
@@ -110,14 +121,65 @@ def test_a_language_that_gets_worse_is_named_and_keeps_its_own_model(done: tuple
     assert not any("WORSE" in line for line in lines_of({**row, "worse_by_pooling": False}))
 
 
+def test_slimipl_and_labels_alone_go_on_from_one_fine_tuned_model(source: Path, start: Path, tmp_path: Path) -> None:
+    """At half of the learning rate, with the same updates, and without a warm-up."""
+    given: dict[str, Any] = {"tune": {"updates": 4}, "final": "none", "speakers": ["train-0"]}
+    request = request_of([source], tmp_path / "out", start, **given)
+    (row,) = run(request).facts["languages"]
+    arms = row["arms"]
+    assert list(arms) == ["fine-tuned", "labels alone", "slimIPL"] and row["against"] == "labels alone"
+    assert [arm["updates"] for arm in arms.values()] == [4, 6, 6]
+    for name in ("labels alone", "slimIPL"):
+        first = arms[name]["log"][0]
+        assert first["update"] == 0 and first["dev_cer"] == pytest.approx(arms["fine-tuned"]["dev_cer"], abs=1e-6)
+        assert max(entry.get("lr", 0.0) for entry in arms[name]["log"]) <= 0.5e-5 + 1e-12
+    assert plan(request)["trainings"] == 3
+
+
 def test_several_languages_have_a_common_model_and_one_student(start: Path, tmp_path: Path) -> None:
+    """With slimIPL over all languages beside that of each; then over all of them alone, from the same common model."""
     sources = [make_language(tmp_path / name, name) for name in ("qu", "sw")]
-    outcome = run(request_of(sources, tmp_path / "out", start, minutes=0.1, last_pass=False, alone=False))
+    given: dict[str, Any] = {"minutes": 0.1, "last_pass": False, "alone": False}
+    outcome = run(request_of(sources, tmp_path / "out", start, **given, slim_over="both"))
     rows = {row["corpus"]: row for row in outcome.facts["languages"]}
     assert rows.keys() == {"qu", "sw"}
     for row in rows.values():
-        assert list(row["arms"]) == ["common model", "slimIPL", "student"] and row["against"] == "common model"
+        assert list(row["arms"]) == ["common model", "slimIPL", POOLED, "student"] and row["against"] == "common model"
+        assert row["arms"][POOLED]["updates"] == 2 * row["arms"]["slimIPL"]["updates"] == 12, "equal compute"
+        assert row["arms"][POOLED]["unlabelled_hours"] > row["arms"]["slimIPL"]["unlabelled_hours"] > 0
+    both = sum(row["arms"]["slimIPL"]["unlabelled_hours"] for row in rows.values())
+    assert rows["qu"]["arms"][POOLED]["unlabelled_hours"] == pytest.approx(both, abs=2e-4)
     assert (tmp_path / "out" / "models" / "qu").is_dir() and (tmp_path / "out" / "models" / "sw").is_dir()
+
+    alone = run(request_of(sources, tmp_path / "out", start, **given, slim_over="all", final="none"))
+    for row in alone.facts["languages"]:
+        assert list(row["arms"]) == ["common model", POOLED] and row["labels"]["kept"] > 0
+        assert row["arms"][POOLED]["cer"] == rows[row["corpus"]]["arms"][POOLED]["cer"], "the same model"
+
+
+def test_another_corpus_stands_in_for_untranscribed_speech(source: Path, start: Path, tmp_path: Path) -> None:
+    other = make_language(tmp_path / "other", "qu", train=10)
+    given: dict[str, Any] = {"unlabelled": {"tones": str(other)}, "alone": False, "final": "none"}
+    outcome = run(request_of([source], tmp_path / "out", start, speakers=["train-0"], **given))
+    (row,) = outcome.facts["languages"]
+    assert row["lent"] == "other" and row["labels"]["rows"] == 10 and list(row["labels"]["languages"]) == ["sw"]
+    assert row["arms"]["slimIPL"]["unlabelled_hours"] == pytest.approx(row["labels"]["hours"], abs=1e-4)
+    assert "untranscribed speech lent by other" in (tmp_path / "out" / "report.html").read_text("utf-8")
+
+
+def test_preferences_of_an_attention_model_are_dpo(source: Path, tmp_path: Path) -> None:
+    attention = speech2text_folder(tmp_path / "attention", texts=["abc cab bca"])
+    prefer = {"n_best": 3, "beams": 8, "unit": "characters", "updates": 2, "evaluate_every": 1, "peak_lr": 1e-3}
+    given: dict[str, Any] = {"alone": False, "final": "none", "prefer": prefer, "speakers": ["train-0"]}
+    outcome = run(request_of([source], tmp_path / "out", attention, **given))
+    (row,) = outcome.facts["languages"]
+    assert list(row["arms"]) == ["slimIPL", "preference"]
+    found = row["arms"]["preference"]["preference"]
+    assert found["method"] == "DPO" and found["pairs"] > 0 and found["kept"] in ("start", "trained")
+    log = row["arms"]["preference"]["log"]
+    assert [entry["update"] for entry in log] == [0, 1, 2]
+    assert row["kept"] == ("slimIPL" if found["kept"] == "start" else "preference")
+    assert load_recogniser(tmp_path / "out" / "models" / "tones").card.family == "speech2text"
 
 
 def test_what_goes_on_from_a_model_of_the_run_keeps_its_letters(source: Path, start: Path, tmp_path: Path) -> None:
@@ -168,6 +230,10 @@ def test_wrong_settings_are_refused_before_anything_is_read(source: Path, start:
         ({"prefer": {"beams": 4}}, "a search of 4 beams cannot give 8 texts"),
         ({"prefer": {"updates": 0}}, "updates"),
         ({"start": str(tmp_path / "nowhere")}, "no such model folder"),
+        ({"slim_over": "both"}, "nothing to be pooled with"),
+        ({"slim_over": "none"}, "slim_over"),
+        ({"unlabelled": {"tone": str(source)}}, "did you mean 'tones'"),
+        ({"unlabelled": {"tones": str(tmp_path / "nowhere")}}, "there is no corpus at"),
     ):
         with pytest.raises((ConfigError, ModelError)) as error:
             run(replace(request, settings={**SMALL, **wrong}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,21 @@ def test_rows_without_a_label_and_broken_hypotheses_stop(stage: FilterLabels, tm
         assert error.value.where == f"{path}:1"
     with pytest.raises(CorpusError, match="no account"):
         read_account(tmp_path)
+
+
+def test_labels_are_read_from_their_file_and_hardly_any_of_them_is_held(tmp_path: Path) -> None:
+    """A hundred hours of speech are some 60,000 labels."""
+    path, rows = tmp_path / "hypotheses.jsonl", 20_000
+    with path.open("w", encoding="utf-8") as lines:
+        for number in range(rows):
+            record = {"id": f"u{number * 7919 % rows}", "hypothesis": f"wasi {number} ñan", "score": -0.1, "words": []}
+            lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+    tracemalloc.start()
+    with read_labels(path) as labels:
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert len(labels) == rows and held < 40 * rows
+        assert labels["u7919"].text == "wasi 1 ñan" and labels["u0"].text == "wasi 0 ñan"
+        assert labels.get("u20000") is None
+        with pytest.raises(KeyError):
+            labels["nobody"]

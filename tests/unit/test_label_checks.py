@@ -86,6 +86,8 @@ def test_a_label_of_many_recordings_is_made_up_unless_transcripts_explain_it() -
     assert once_said.refusal(SENTENCE) is not None, "a sentence of train that the model has by heart"
     assert SameLabels.of([("yes", f"r{n}") for n in range(99)], [], most=5).refusal("yes") is None, "short ones recur"
     assert SameLabels.of([(SENTENCE, "same")] * 9, [], most=5).refusal(SENTENCE) is None, "one recording, nine rows"
+    with pytest.raises(ValueError, match="gone through twice"):
+        SameLabels.of(iter(heard), [], most=5)
 
 
 @pytest.fixture(scope="module")

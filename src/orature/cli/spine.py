@@ -17,13 +17,15 @@ from orature.cli.common import DryRunOption, JsonOption, StoreOption, emit, exam
 if TYPE_CHECKING:
     from orature.flow.artefact import ArtefactInfo
     from orature.flow.run import RunRecord
+    from orature.flow.store import Store
+    from orature.train.watch_rows import Watched
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     group = typer.Typer(help="Check the folder of finished work, or free space in it.", no_args_is_help=True)
     app.command(epilog=example("orature why 1a2b3c", "orature why my_model/model --json"))(why)
-    app.command(epilog=example("orature runs", "orature runs --json"))(runs)
+    app.command(epilog=example("orature runs", "orature runs last", "orature runs 20260301 --json"))(runs)
     group.command("check", epilog=example("orature store check"))(check)
     group.command("gc", epilog=example("orature store gc --keep-days 30 --dry-run"))(gc)
     app.add_typer(group, name="store")
@@ -68,14 +70,114 @@ def _is_ref(value: Any) -> bool:
 
 
 @run_command
-def runs(store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """List the runs, oldest first, with the state and key of each step."""
+def runs(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="The beginning of a run's name, or last: its pseudo-labels too.", show_default=False
+        ),
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs, oldest first, with the state and key of each step.
+
+    Of a run that was named, also what its pseudo-labels were like, while they are still being made too: how many
+    batches the cache holds, which share of the letters changed when an utterance was labelled again (churn), blanks,
+    lengths.
+    """
     from orature.flow.run import read_runs
     from orature.flow.store import open_store
 
-    records = read_runs(open_store(store, must_exist=True))
-    data = {"runs": [record.model_dump(mode="json") | {"state": record.state()} for record in records]}
-    emit(data, as_json, lambda: "\n".join(map(_summary, records)) or "no runs yet")
+    home = open_store(store, must_exist=True)
+    records = read_runs(home)
+    if name is None:
+        data = {"runs": [record.model_dump(mode="json") | {"state": record.state()} for record in records]}
+        return emit(data, as_json, lambda: "\n".join(map(_summary, records)) or "no runs yet")
+    record = _named(records, name)
+    watched = _watched(home, record)
+    shown = [{"key": key, **_as_json(one)} for key, one in watched.items()]
+    one_run = record.model_dump(mode="json") | {"state": record.state(), "pseudo_labels": shown}
+    emit(one_run, as_json, lambda: "\n".join([_summary(record), *_label_lines(watched)]))
+
+
+def _named(records: list[RunRecord], name: str) -> RunRecord:
+    """The run whose name begins with `name`, or the last one; BadInput when there is none or more than one."""
+    from orature.core.errors import BadInput
+
+    found = records[-1:] if name == "last" else [record for record in records if record.id.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    many = f"{len(found)} runs begin with {name}: {', '.join(record.id for record in found[-5:])}"
+    raise BadInput(many if found else f"no run begins with {name!r}", next_step="`orature runs` lists the runs")
+
+
+def _watched(home: Store, record: RunRecord) -> dict[str, Watched]:
+    """What labels were like in each training of a run that made some, by its key."""
+    from orature.train.watch_rows import watched_in
+
+    found: dict[str, Watched] = {}
+    for step in record.steps:
+        if step.stage == "train-pseudo" and step.key not in found:
+            notes = home.info(step.key).notes if home.get(step.key) else None
+            watched = watched_in(home.folder(step.key), home.work(step.key) / "state", notes)
+            if watched is not None:
+                found[step.key] = watched
+    return found
+
+
+def _as_json(watched: Watched) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(watched)
+
+
+_COLUMNS = {
+    "update": ("update", "d"),
+    "cache": ("cache", "d"),
+    "churn": ("churn", "%"),
+    "empty_share": ("empty", "%"),
+    "blank_share": ("blanks", "%"),
+    "length_ratio": ("length", "x"),
+    "probe_distance": ("probe", "%"),
+    "labelled_loss": ("loss", "f"),
+    "pseudo_loss": ("pseudo", "f"),
+}
+
+
+def _label_lines(watched: dict[str, Watched]) -> list[str]:
+    """A table for each training: churn is of letters of labels that were made again, length against the warm-up."""
+    lines: list[str] = []
+    for key, one in watched.items():
+        state = "finished" if one.finished else "not finished"
+        lines += [
+            "",
+            f"pseudo-labels of {key[:12]}, {state} at update {one.update:,}, {one.labels:,} utterances labelled",
+        ]
+        if not one.rows and one.now is None:
+            lines.append("  the warm-up on labelled speech is not over: no labels yet")
+            continue
+        lines.append("  " + " ".join(f"{title:>8}" for title, _ in _COLUMNS.values()))
+        for row in one.rows:
+            lines.append("  " + _cells(row))
+            if "collapse" in row:
+                lines.append(f"           collapsed: {row['collapse']}; back to the best checkpoint")
+        if one.now is not None:
+            lines.append("  " + _cells(one.now) + "  since then")
+    return lines
+
+
+def _cells(row: dict[str, Any]) -> str:
+    cells = []
+    for name, (_, kind) in _COLUMNS.items():
+        value = row.get(name)
+        if value is None:
+            cells.append(f"{'-':>8}")
+        elif kind == "%":
+            cells.append(f"{100 * value:7.1f}%")
+        else:
+            cells.append(f"{value:8d}" if kind == "d" else f"{value:7.2f}x" if kind == "x" else f"{value:8.3f}")
+    return " ".join(cells)
 
 
 def _summary(run: RunRecord) -> str:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,34 @@ class Search:
     def normalised(self, total: float, length: int) -> float:
         """The score of `length` written tokens (the end token counted) whose log-probabilities sum up to `total`."""
         return total / float(max(1, length + self.counted) ** self.length_penalty)
+
+
+class SearchState(Protocol):
+    """A decoder in the midst of writing, a row for each text that is open."""
+
+    @property
+    def encoder_RTD(self) -> Tensor:
+        """What the rows hear."""
+        ...
+
+    @property
+    def rows(self) -> int: ...
+
+    def step(self, tokens_RN: Tensor) -> Tensor:
+        """Scores (R, V), float32, of what follows `tokens_RN` (the tokens not yet given): log-probabilities."""
+        ...
+
+    def widen(self, beams: int) -> None:
+        """Each row `beams` times."""
+        ...
+
+    def reorder(self, rows_R: Tensor) -> None:
+        """Row i goes on from row `rows_R[i]` of the same recording."""
+        ...
+
+    def keep(self, rows_R: Tensor) -> None:
+        """Only `rows_R` go on."""
+        ...
 
 
 class DecoderState:
@@ -106,7 +134,7 @@ class DecoderState:
 
 
 @torch.no_grad()
-def search(state: DecoderState, prompt: list[int], how: Search) -> list[list[Written]]:
+def search(state: SearchState, prompt: list[int], how: Search) -> list[list[Written]]:
     """The best sequences after `prompt` for each recording of `state`, best first (`how.n_best` of them at most)."""
     device = state.encoder_RTD.device
     tokens_BN = torch.tensor([prompt] * state.rows, device=device)
@@ -125,7 +153,7 @@ def _numbers(tokens: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(tokens, device=device)
 
 
-def _greedy(state: DecoderState, log_RV: Tensor, how: Search) -> list[list[Written]]:
+def _greedy(state: SearchState, log_RV: Tensor, how: Search) -> list[list[Written]]:
     tokens: list[list[int]] = [[] for _ in how.limits]
     logs: list[list[float]] = [[] for _ in how.limits]
     ends = [0.0] * len(how.limits)
@@ -205,7 +233,7 @@ class _Recording:
         return how.normalised(self.open[0].total, length) > self.finished[-1].score
 
 
-def _beams(state: DecoderState, log_BV: Tensor, how: Search) -> list[list[Written]]:
+def _beams(state: SearchState, log_BV: Tensor, how: Search) -> list[list[Written]]:
     beams, tokens = how.beams, log_BV.shape[1]
     recordings = [_Recording(limit, [_Beam() for _ in range(beams)]) for limit in how.limits]
     state.widen(beams)

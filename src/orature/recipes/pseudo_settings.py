@@ -30,6 +30,7 @@ from orature.train.preference_config import PreferenceConfig
 from orature.train.pseudo_config import PUBLISHED, PseudoConfig
 
 Final = Literal["continue", "scratch", "larger", "none"]
+SlimOver = Literal["each", "all", "both"]
 SIZES = ("micro", "tiny", "compact", "small", "wide", "base")
 _SLOWER, _LATER, _LAST, _GENTLER = 0.5, 0.1, 0.1, 0.1
 _ANY = Ref(key="external", stage="corpus", digest="0" * 64)
@@ -45,8 +46,17 @@ class PseudoSettings(BaseModel, frozen=True, extra="forbid"):
     pseudo: dict[str, Any] = Field(default_factory=dict)
     """Fields of `PseudoConfig`, over the preset."""
     train: dict[str, Any] = Field(default_factory=dict)
+    tune: dict[str, Any] | None = Field(default_factory=dict)
+    """Of a language's training on labelled speech alone that comes first: slimIPL and `alone` both go on from its model
+    at half of the learning rate, slimIPL without a warm-up. None: slimIPL warms up instead."""
     slim: dict[str, Any] = Field(default_factory=dict)
     """Of the training with labels made on the way (`TrainPseudo`), and of `alone`, which has the same compute."""
+    slim_over: SlimOver = "each"
+    """slimIPL for each language on its own untranscribed speech; one for all together, with as many updates as theirs
+    in sum (which Lugosch et al. 2022 found to mix scripts); or both, to compare (labels are then those of each)."""
+    unlabelled: dict[str, str] = Field(default_factory=dict)
+    """By the name of a corpus, another one whose recordings stand in for its untranscribed speech (`LendSpeech`):
+    speech in another language or of another kind."""
     alone: bool = True
     """Whether labelled speech alone is trained on, too, with as many updates, to compare with."""
     filters: dict[str, Any] = Field(default_factory=dict)
@@ -79,9 +89,19 @@ def settings_of(request: Request) -> PseudoSettings:
         raise ConfigError(
             f"there is no setting {settings.preset!r} of slimIPL", next_step="choose of " + ", ".join(PUBLISHED)
         )
+    names = [name for name, _, _ in corpora_of(request)]
+    for name, place in settings.unlabelled.items():
+        if name not in names:
+            raise ConfigError(f"there is no corpus {name!r} to lend speech to", next_step=nearest(name, names))
+        if not Path(place).exists():
+            raise ConfigError(f"there is no corpus at {place}", next_step=f"name one: --set unlabelled.{name}=CORPUS")
+    if settings.slim_over != "each" and len(names) == 1:
+        raise ConfigError(
+            "one corpus has nothing to be pooled with", next_step="name several corpora, or leave slim_over out"
+        )
     override(PseudoConfig(), settings.pseudo, "pseudo.")
     filters_of(_ANY, "unlabelled", settings.filters)
-    for fields in (settings.slim, settings.student, settings.last):
+    for fields in (settings.tune or {}, settings.slim, settings.student, settings.last):
         _options(settings, request, named_start(settings.start), fields)
     if settings.prefer is not None:
         preference, fields = _parted(settings.prefer)
@@ -129,15 +149,37 @@ class Trainings:
         stage = train_stage(self.job, corpus, _options(self.settings, self.request, path, fields), name=name)
         return stage.model_copy(update={"start": start, "model_name": name})
 
-    def slim(self, corpus: Ref, name: str, start: Ref | None) -> tuple[TrainPseudo, str]:
-        """slimIPL on the rows without transcripts of `corpus`, and what was scaled, in words."""
-        base = self.supervised(corpus, name, start, self.settings.slim)
+    def tuned(self, corpus: Ref, name: str, start: Ref | None) -> Train:
+        """The training on labelled speech alone that slimIPL and its counterpart go on from."""
+        return self.supervised(corpus, name, start, self.settings.tune or {})
+
+    def alone(self, corpus: Ref, name: str, start: Ref | None) -> Train:
+        """Labelled speech alone, with the updates of slimIPL; after `tune` at half of the learning rate, as slimIPL."""
+        stage = self.supervised(corpus, name, start, self.settings.slim)
+        if self.settings.tune is None or "peak_lr" in self.settings.slim:
+            return stage
+        slower = {"peak_lr": _SLOWER * stage.config.peak_lr}
+        return stage.model_copy(update={"config": stage.config.model_copy(update=slower)})
+
+    def slim(self, corpus: Ref, name: str, start: Ref | None, *, pooled: int = 0) -> tuple[TrainPseudo, str]:
+        """slimIPL on the rows without transcripts of `corpus`, and what was scaled, in words.
+
+        Over so many languages `pooled` it has the updates of all their trainings, `tune` too, and a warm-up of its own.
+        """
+        tuned = self.settings.tune is not None and not pooled
+        base = self.supervised(corpus, name, start, self.settings.slim) if pooled else self.alone(corpus, name, start)
+        if pooled:
+            before = 0 if self.settings.tune is None else self.tuned(corpus, name, start).config.updates
+            updates = pooled * (base.config.updates + before)
+            base = base.model_copy(update={"config": base.config.model_copy(update={"updates": updates})})
         config, summary = base.config, Corpus.open(self.job.path_of(corpus)).summary()["splits"]
         hours = float(summary.get("unlabelled", {"hours": 0.0})["hours"])
         batches = max(1, round(3600 * hours / (config.batch_seconds * config.accumulate)))
         pseudo, said = PseudoConfig.scaled(self.settings.preset, updates=config.updates, batches=batches)
         if start is None:
             pseudo = pseudo.model_copy(update={"warmup_updates": max(pseudo.warmup_updates, config.updates // 3)})
+        elif tuned:
+            pseudo, said = pseudo.model_copy(update={"warmup_updates": 0}), f"{said}; the warm-up came before"
         pseudo = override(pseudo, self.settings.pseudo, "pseudo.")
         fields = {name: getattr(base, name) for name in Train.model_fields}
         return TrainPseudo(**fields, pseudo=pseudo), said

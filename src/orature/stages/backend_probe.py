@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from orature.core.errors import AudioError, ModelError
@@ -49,14 +50,18 @@ class Way:
 
 def probe_clips(corpus: Corpus, split: str, seconds: float = 30.0) -> list[Samples]:
     """Recordings of a split of all lengths, about `seconds` in all; those that cannot be read are left out."""
-    rows = sorted(corpus.split(split), key=lambda row: (row.audio.duration_s, row.id))
-    mean_s = sum(row.audio.duration_s for row in rows) / max(1, len(rows))
-    count = min(len(rows), max(1, round(seconds / max(mean_s, 0.1))))
+    rows = corpus.split(split)
+    lengths = np.fromiter((row.audio.duration_s for row in rows), dtype=np.float64)
+    mean_s = float(lengths.mean()) if len(lengths) else 0.0
+    count = min(len(lengths), max(1, round(seconds / max(mean_s, 0.1))))
+    by_length = lengths.argsort(kind="stable")
+    places = [int(by_length[(2 * index + 1) * len(lengths) // (2 * count)]) for index in range(count)]
+    rank = {place: index for index, place in enumerate(places)}
+    chosen = {rank[place]: row.audio for place, row in enumerate(rows) if place in rank}
     found: list[Samples] = []
-    for index in range(count):
-        row = rows[(2 * index + 1) * len(rows) // (2 * count)]
+    for _, span in sorted(chosen.items()):
         try:
-            found.append(audio.load(row.audio.path, row.audio.start_s, row.audio.duration_s))
+            found.append(audio.load(span.path, span.start_s, span.duration_s))
         except AudioError:
             continue
     return found

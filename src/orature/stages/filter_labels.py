@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +24,7 @@ from pydantic import Field
 
 from orature.core.errors import AudioError, CorpusError, RowsVanished
 from orature.core.files import write_json
+from orature.core.spool import Spool
 from orature.core.types import Refusal, Reject, Utterance
 from orature.data import audio
 from orature.data.corpus import Corpus, save_corpus
@@ -30,7 +32,7 @@ from orature.data.label_judge import LabelBounds, LabelJudge
 from orature.engines.ctc_decode import steps_needed
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.corpus_rows import draw_order, rows_of
-from orature.stages.label_account import LABELS, Account, Label, read_labels
+from orature.stages.label_account import LABELS, Account, Label, Labels, read_labels
 from orature.stages.label_quotas import Candidate, Quotas, over_quota
 from orature.stages.label_speech import EMPTY, OTHER, REFUSED, UNSURE
 from orature.stages.transcribe import HYPOTHESES
@@ -91,18 +93,21 @@ class FilterLabels(Stage):
     def run(self, ctx: StageContext) -> None:
         """Writes the files of a corpus and labels.json; RowsVanished where a row was never decoded."""
         corpus = Corpus.open(ctx.path_of(self.corpus))
-        labels = read_labels(ctx.path_of(self.hypotheses) / HYPOTHESES)
-        second = None if self.second is None else read_labels(ctx.path_of(self.second) / HYPOTHESES)
-        sieve = _Sieve(self, corpus, labels, second)
-        with ctx.progress(self.name, len(corpus), "rows") as bar:
-            refusals = sieve.refusals(bar.advance)
-        account = Account(self.seed, self.examples)
-        rejects: list[Reject] = []
-        store = "" if self.corpus.is_external else str(corpus.root.parent)
-        rows = self._rows(corpus, labels, refusals, account, rejects, store)
-        summary = save_corpus(ctx.writing, rows, rejects, root=ctx.out)
-        counts = Counter(reject.reason for reject in rejects)
-        facts = account.to_json() | {"split": self.split, "bounds": sieve.facts()}
+        with ExitStack() as held:
+            labels = held.enter_context(read_labels(ctx.path_of(self.hypotheses) / HYPOTHESES))
+            second = None
+            if self.second is not None:
+                second = held.enter_context(read_labels(ctx.path_of(self.second) / HYPOTHESES))
+            heard, verdicts, rejects = (held.enter_context(Spool(ctx.state)) for _ in range(3))
+            sieve = _Sieve(self, corpus, labels, second)
+            with ctx.progress(self.name, len(corpus), "rows") as bar:
+                over = sieve.judge(heard, verdicts, bar.advance)
+            account, outcome = Account(self.seed, self.examples), _Outcome(iter(verdicts), over, rejects)
+            store = "" if self.corpus.is_external else str(corpus.root.parent)
+            rows = self._rows(corpus, labels, outcome, account, store)
+            summary = save_corpus(ctx.writing, rows, (Reject(*one) for one in rejects), root=ctx.out)
+            facts = account.to_json() | {"split": self.split, "bounds": sieve.facts()}
+        counts = outcome.counts
         with ctx.writing(LABELS) as part:
             write_json(part, facts)
         ctx.conserve(total=len(corpus), kept=summary["utterances"], rejected=counts, reject_limit=self.reject_limit)
@@ -116,25 +121,19 @@ class FilterLabels(Stage):
         ctx.declare_digest(summary["digest"])
 
     def _rows(
-        self,
-        corpus: Corpus,
-        labels: dict[str, Label],
-        refusals: dict[str, Refusal],
-        account: Account,
-        rejects: list[Reject],
-        store: str,
+        self, corpus: Corpus, labels: Labels, outcome: _Outcome, account: Account, store: str
     ) -> Iterator[tuple[Utterance, dict[str, Any]]]:
         for where, row, custom in rows_of(corpus, store):
             if row.split != self.split:
                 if self._is_kept(row):
                     yield row, custom
                 else:
-                    rejects.append(Reject(row.id, OTHER, f"it is in {row.split or 'no split'}", where))
+                    outcome.reject(Reject(row.id, OTHER, f"it is in {row.split or 'no split'}", where))
                 continue
-            label, refusal = labels[row.id], refusals.get(row.id)
+            label, refusal = labels[row.id], outcome.next(row.id)
             account.add(row.id, row.language, row.speaker, row.audio.duration_s, label, refusal)
             if refusal is not None:
-                rejects.append(Reject(row.id, refusal.reason, refusal.detail, where))
+                outcome.reject(Reject(row.id, refusal.reason, refusal.detail, where))
                 continue
             custom["label_score"] = label.score
             if label.confidence is not None:
@@ -154,24 +153,46 @@ def labelled(row: Utterance, text: str) -> Utterance:
 
 
 @dataclass
+class _Outcome:
+    """What became of the rows of the labelled split, in the order of the corpus, and all rejected rows."""
+
+    verdicts: Iterator[Any]
+    over: dict[str, Refusal]
+    rejects: Spool
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def next(self, row_id: str) -> Refusal | None:
+        """Why the next row is rejected; None where it is kept."""
+        verdict = next(self.verdicts)
+        return self.over.get(row_id) or (None if verdict is None else Refusal(*verdict))
+
+    def reject(self, reject: Reject) -> None:
+        self.counts[reject.reason] += 1
+        self.rejects.add([reject.id, reject.reason, reject.detail, reject.where])
+
+
+@dataclass
 class _Sieve:
     """Why each row of the labelled split is rejected; looks at the rows twice: for its bounds, then one by one."""
 
     stage: FilterLabels
     corpus: Corpus
-    labels: dict[str, Label]
-    second: dict[str, Label] | None
+    labels: Labels
+    second: Labels | None
     index: EmbargoIndex = field(init=False)
     same: SameLabels | None = None
     judges: dict[str, LabelJudge] = field(default_factory=dict)
     silence_dbfs: float = 0.0
 
-    def refusals(self, advance: Any) -> dict[str, Refusal]:
-        """By the ids of the rejected rows, quotas included."""
-        self._learn()
-        found: dict[str, Refusal] = {}
+    def judge(self, heard: Spool, verdicts: Spool, advance: Callable[[float], None]) -> dict[str, Refusal]:
+        """Writes a verdict on each row into `verdicts` (None: kept); returns those of the quotas, by row.
+
+        `heard` takes labels for a while. Neither verdicts nor labels are held, so that memory does not grow with them.
+        """
+        self._learn(heard)
         candidates: list[Candidate] = []
         silent: list[str] = []
+        kept, limited = 0, self.stage.quotas != Quotas()
         for _, row, custom in rows_of(self.corpus, ""):
             advance(1)
             if row.split != self.stage.split:
@@ -179,28 +200,27 @@ class _Sieve:
             label, other = self._label(self.labels, row), None if self.second is None else self._label(self.second, row)
             refusal = self._refusal(row, label, other)
             if refusal is None:
-                candidates.append(Candidate(row.id, row.language, row.speaker, row.audio.duration_s))
+                kept += 1
+                if limited:
+                    candidates.append(Candidate(row.id, row.language, row.speaker, row.audio.duration_s))
             elif refusal.reason == EMPTY and self._is_silent(row, other, custom):
                 silent.append(row.id)
-            else:
-                found[row.id] = refusal
-        found |= over_quota(candidates, self.stage.quotas, self.stage.seed)
-        kept = sum(one.id not in found for one in candidates)
-        return found | self._over_silence(silent, kept)
+                refusal = None
+            verdicts.add(None if refusal is None else [refusal.reason, refusal.detail])
+        over = over_quota(candidates, self.stage.quotas, self.stage.seed) if limited else {}
+        return over | self._over_silence(silent, kept - len(over))
 
-    def _learn(self) -> None:
+    def _learn(self, heard: Spool) -> None:
         """The embargo, a judge for each language, what labels are too frequent, and how quiet silence is."""
         stage = self.stage
         self.index = EmbargoIndex.of(self.corpus.split("dev"), self.corpus.split("test"))
         spoken: dict[str, list[Utterance]] = defaultdict(list)
         levels: list[float] = []
         wanted: set[str] = set()
-        heard: list[tuple[str, str]] = []
         for _, row, custom in rows_of(self.corpus, ""):
             if row.split == stage.split:
                 wanted.add(row.language)
-                label = self._label(self.labels, row)
-                heard.append((label.text, row.audio.digest or row.id))
+                heard.add([self._label(self.labels, row).text, row.audio.digest or row.id])
             elif row.split == "train" and row.text and row.origin != "pseudo":
                 spoken[row.language].append(row)
                 if "rms_dbfs" in custom.get("quality", {}):
@@ -212,7 +232,7 @@ class _Sieve:
         quiet = sorted(levels)[len(levels) // 100] - _QUIETER_DB if len(levels) >= _LEAST_LEVELS else math.inf
         self.silence_dbfs = min(stage.silence_dbfs, quiet)
 
-    def _label(self, labels: dict[str, Label], row: Utterance) -> Label:
+    def _label(self, labels: Labels, row: Utterance) -> Label:
         label = labels.get(row.id)
         if label is None:
             raise RowsVanished(f"{row.id} was never decoded", where=HYPOTHESES, next_step="run the whole command again")

@@ -2,21 +2,25 @@
 
 Example::
 
-    labels = read_labels(run.path_of(heard) / HYPOTHESES)
-    labels["u7"].text, labels["u7"].confidence
+    with read_labels(run.path_of(heard) / HYPOTHESES) as labels:
+        labels["u7"].text, labels["u7"].confidence
 """
 
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from orature.core.errors import BadInput, CorpusError
 from orature.core.types import Refusal
+from orature.data.corpus import id_hash
 from orature.data.rows import fold
 from orature.stages.corpus_rows import draw_order
 
@@ -40,26 +44,66 @@ class Label:
     refusal: str | None = None
 
 
-def read_labels(path: Path) -> dict[str, Label]:
-    """The label of each row by its id; BadInput for a file that is no list of hypotheses.
+class Labels:
+    """The labels of `hypotheses.jsonl` by the ids of their rows, each read when it is asked for.
 
-    Word times and alternatives are not held, so that a million rows fit into memory.
+    Sixteen bytes a row are held (the hash of its id and its place in the file), so that memory hardly grows with a
+    corpus.
     """
-    found: dict[str, Label] = {}
-    number = 0
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                number += 1
-                record = json.loads(line)
-                found[record["id"]] = _label(record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(
-            f"the hypotheses cannot be read ({type(error).__name__}: {error})",
-            where=f"{path}:{number}",
-            next_step="decode the split again",
-        ) from error
-    return found
+
+    def __init__(self, path: Path) -> None:
+        marks, places, at = array("Q"), array("Q"), 0
+        number = 0
+        try:
+            with path.open("rb") as lines:
+                for line in lines:
+                    number += 1
+                    record = json.loads(line)
+                    _label(record)
+                    marks.append(id_hash(record["id"]))
+                    places.append(at)
+                    at += len(line)
+            self._file = path.open("rb")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadInput(
+                f"the hypotheses cannot be read ({type(error).__name__}: {error})",
+                where=f"{path}:{number}",
+                next_step="decode the split again",
+            ) from error
+        found = np.array(marks, dtype=np.uint64)
+        order = found.argsort(kind="stable")
+        self._marks, self._places = found[order], np.array(places, dtype=np.uint64)[order]
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def get(self, row_id: str) -> Label | None:
+        """The label of a row; None where it has none."""
+        mark = np.uint64(id_hash(row_id))
+        first, end = (int(self._marks.searchsorted(mark, side)) for side in ("left", "right"))
+        for place in self._places[first:end][::-1]:  # two ids may share a hash; of two lines of one id the last counts
+            self._file.seek(int(place))
+            record = json.loads(self._file.readline())
+            if record["id"] == row_id:
+                return _label(record)
+        return None
+
+    def __getitem__(self, row_id: str) -> Label:
+        label = self.get(row_id)
+        if label is None:
+            raise KeyError(row_id)
+        return label
+
+    def __enter__(self) -> Labels:
+        return self
+
+    def __exit__(self, *trouble: object) -> None:
+        self._file.close()
+
+
+def read_labels(path: Path) -> Labels:
+    """The label of each row by its id; BadInput for a file that is no list of hypotheses."""
+    return Labels(path)
 
 
 def _label(record: Mapping[str, Any]) -> Label:

@@ -99,7 +99,7 @@ class TrainPseudo(Train):
             rows = [json.loads(line) for line in labels.decode("utf-8").splitlines()]
             with ctx.writing(PSEUDO_LABELS) as part:
                 write_json_lines(part, ({"id": row["id"], "text": row["text"]} for row in rows))
-            ctx.note(labelled=len(rows), rollbacks=at.rollbacks, **_last(outcome))
+            ctx.note(labelled=len(rows), rollbacks=at.rollbacks, warm=at.warm, **_last(outcome))
         return outcome
 
 

@@ -66,9 +66,9 @@ SPEAKERS = {
 class Sizes:
     """Utterances a split (about two seconds each)."""
 
-    train: int = 720
+    train: int = 240
     dev: int = 60
-    test: int = 80
+    test: int = 160
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from unicodedata import category, normalize
 
+import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from orature.core.types import Refusal
@@ -101,7 +104,8 @@ class SameLabels:
     transcripts, where they hold it three times or more.
     """
 
-    counts: Counter[str]
+    counts: Mapping[str, int]
+    """Recordings by the keys of labels, those of more than `most` recordings alone."""
     recordings: int
     transcripts: Counter[str]
     usual: int
@@ -112,13 +116,16 @@ class SameLabels:
     def of(cls, labels: Iterable[tuple[str, str]], transcripts: Iterable[str], most: int) -> SameLabels:
         """From (label, what identifies its recording) pairs, all of them, and the transcripts of labelled speech.
 
-        A recording that is there twice counts once.
+        A recording that is there twice counts once. `labels` are gone through twice where some are frequent, and are
+        held as hashes (of 64 bits) meanwhile. ValueError for what can be gone through once only.
         """
-        seen = {(sentence_key(text), recording) for text, recording in labels}
-        counts = Counter(key for key, _ in seen if len(key) >= LONG_LETTERS)
+        if iter(labels) is labels:
+            raise ValueError("labels are gone through twice: give a list, or what can begin anew")
+        frequent, recordings = _frequent(labels, most)
+        counts = {key: frequent[_mark(key)] for key in _keys_of(labels, frequent)} if frequent else {}
         said = Counter(map(sentence_key, transcripts))
         usual = max((count for key, count in said.items() if len(key) >= LONG_LETTERS), default=0)
-        return cls(counts, len(seen), said, usual, most)
+        return cls(counts, recordings, said, usual, most)
 
     def allowed(self, key: str) -> int:
         """How many recordings may have the label with this key."""
@@ -129,7 +136,7 @@ class SameLabels:
     def refusal(self, text: str) -> Refusal | None:
         """Why `text` is taken for made up; None where it is not."""
         key = sentence_key(text)
-        count = self.counts[key]
+        count = self.counts.get(key, 0)
         if count <= self.most or count <= (most := self.allowed(key)):
             return None
         return Refusal(HALLUCINATED, f"{count} recordings have this label, expected are at most {most}")
@@ -138,3 +145,25 @@ class SameLabels:
         """The keys of the labels that are refused, the most frequent first."""
         found = [(key, count) for key, count in self.counts.items() if count > self.most and count > self.allowed(key)]
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:most]
+
+
+def _frequent(labels: Iterable[tuple[str, str]], most: int) -> tuple[dict[int, int], int]:
+    """Recordings by the hash of a long key, where there are more than `most`; and recordings with labels in all."""
+    marks, pairs = array("Q"), array("Q")
+    for text, recording in labels:
+        key = sentence_key(text)
+        pairs.append(_mark(f"{key}\n{recording}"))
+        marks.append(_mark(key) if len(key) >= LONG_LETTERS else 0)
+    _, first = np.unique(np.array(pairs, dtype=np.uint64), return_index=True)
+    found, counts = np.unique(np.array(marks, dtype=np.uint64)[first], return_counts=True)
+    often = (counts > most) & (found > 0)
+    return dict(zip(found[often].tolist(), counts[often].tolist(), strict=True)), len(first)
+
+
+def _keys_of(labels: Iterable[tuple[str, str]], marks: Collection[int]) -> set[str]:
+    keys = (sentence_key(text) for text, _ in labels)
+    return {key for key in keys if len(key) >= LONG_LETTERS and _mark(key) in marks}
+
+
+def _mark(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

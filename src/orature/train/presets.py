@@ -39,8 +39,8 @@ _ALIASES = {
 }
 _BATCH_S = 80.0
 """Seconds computed at once: an update adds up as many of these as it needs (fairseq: 80 s, 20 times)."""
-_MOST: dict[str, tuple[int, float]] = {"smoke": (200, 40.0), "dev": (2000, 80.0)}
-"""Updates and seconds an update that two cores can do in minutes."""
+_MOST_DEV = (2000, 80.0)
+"""Updates and seconds an update that two cores can do in ten to twenty minutes."""
 _EVALUATIONS = 25
 """Fewer than `TrainConfig.patience`: a learning rate that goes down must be let down to its end."""
 
@@ -81,6 +81,8 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
     loss_scale: Literal["labels", "sqrt-length"] = "labels"
     lid_weight: float = 0.0
     label_smoothing: float = 0.0
+    smoke: tuple[int, float] = (200, 40.0)
+    """At scale smoke: the most updates and seconds an update, a few minutes on two cores."""
     augment: dict[str, Any] = Field(default_factory=dict)
     """Fields of `AugmentConfig`."""
 
@@ -93,14 +95,14 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
     def overrides(self, scale: Scale = "full", *, hours: float | None = None) -> dict[str, Any]:
         """Fields of `TrainConfig` as plain values, for `hours` of speech (those of the row if None).
 
-        full: as published. dev and smoke: at most 2,000 and 200 updates of at most 80 and 40 seconds, because 1,600
-        seconds an update are out of reach of a laptop; phases and the frozen beginning shrink in proportion, bf16
+        full: as published. dev: at most 2,000 updates of at most 80 seconds; smoke: what `smoke` of the row says. For
+        1,600 seconds an update are out of reach of a laptop; phases and the frozen beginning shrink in proportion, bf16
         becomes fp32. The learning rate stays: Adam's step does not grow with the batch, and although a noisier gradient
         would ask for up to the root of the ratio less (Malladi et al. 2022, arXiv 2205.10287), so few updates would
         then not arrive.
         """
         wanted = self.updates_for(self.hours if hours is None else hours)
-        most, most_s = _MOST.get(scale, (wanted, self.update_seconds))
+        most, most_s = {"smoke": self.smoke, "dev": _MOST_DEV}.get(scale, (wanted, self.update_seconds))
         updates, seconds = min(wanted, most), min(self.update_seconds, most_s)
         accumulate = max(1, round(seconds / _BATCH_S))
         as_they_are = (
