@@ -13,8 +13,9 @@ as many threads. Ours: `orature` (the backend that "auto" takes: CTranslate2 in 
 model and shown apart.
 
 Without `--model` a MarianMT model of the size is made here: word pieces learned from made-up sentences of 3 to 25
-words, and some updates of training on copying them, so that translations end and lengths are like those of real ones.
-How many of the texts are those of the peer is told for each arm.
+words, and some updates that teach it to write for each of a few sentences another one, so that translations end and
+lengths are like those of real ones; it is given these sentences with a word of each changed. How many of the texts are
+those of the peer is told for each arm.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ SIZES = {  # width, layers a side, heads, feed-forward width; `base` is the shap
     "small": (256, 4, 4, 1024),
     "base": (512, 6, 8, 2048),
 }
-PIECES, UPDATES, LEARNING_RATE = 2000, 300, 1e-3
+PIECES, TAUGHT, UPDATES, LEARNING_RATE = 2000, 24, 80, 1e-3
 ARMS = {"orature": "auto", "orature-torch": "torch", "orature-int8": "ctranslate2-int8"}
 SYLLABLES = "ka yu sha mi wa ri pa ni chu ku ti la ma na su pi ta ru si lla".split()
 Texts = list[str]
@@ -58,34 +59,41 @@ def sentences(count: int, seed: int = 1) -> Texts:
     return [" ".join(words[min(len(words) - 1, int(draw.expovariate(1 / 500)))] for _ in range(n)) for n in lengths]
 
 
+def changed(taught: Texts, count: int) -> Texts:
+    """`count` sentences, each one of `taught` with a word of another in place of one of its own."""
+    draw = random.Random(4)
+    found = []
+    for _ in range(count):
+        words = draw.choice(taught).split()
+        words[draw.randrange(len(words))] = draw.choice(draw.choice(taught).split())
+        found.append(" ".join(words))
+    return found
+
+
 def made_model(folder: Path, size: str, updates: int) -> Path:
-    """A MarianMT checkpoint that has begun to learn to copy."""
+    """A MarianMT checkpoint that has learned `TAUGHT` sentences by heart."""
     from orature.testing.checkpoints_translators import marian_folder
 
     width, layers, heads, inner = SIZES[size]
     shape = {f"{side}_attention_heads": heads for side in ("encoder", "decoder")}
     shape |= {f"{side}_ffn_dim": inner for side in ("encoder", "decoder")}
-    texts = sentences(3000, seed=2)
     small = {"width": width, "layers": layers, "positions": 512, "pieces": PIECES, "updates": 0}
-    marian_folder(folder, texts=texts, init_std=0.02, **small, **shape)
-    learn_to_copy(folder, texts, updates)
+    marian_folder(folder, texts=sentences(3000), init_std=0.02, **small, **shape)
+    learn(folder, sentences(TAUGHT), updates)
     return folder
 
 
-def learn_to_copy(folder: Path, texts: Texts, updates: int) -> None:
-    """`updates` updates on batches of 32 sentences, target as source."""
+def learn(folder: Path, texts: Texts, updates: int) -> None:
+    """`updates` updates on all of `texts`, each with the next one as its translation."""
     from transformers import MarianMTModel, MarianTokenizer
 
     with quiet():
         model, tokenizer = MarianMTModel.from_pretrained(folder), MarianTokenizer.from_pretrained(folder)
-    draw = random.Random(3)
+    batch = tokenizer(texts, return_tensors="pt", padding=True)
+    labels = batch["input_ids"].roll(-1, dims=0)
+    labels = labels.masked_fill(labels == tokenizer.pad_token_id, -100)
     optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    torch.manual_seed(3)
-    for update in range(updates):
-        for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, (update + 1) / 50)
-        batch = tokenizer(draw.sample(texts, 32), return_tensors="pt", padding=True)
-        labels = batch["input_ids"].masked_fill(batch["input_ids"] == tokenizer.pad_token_id, -100)
+    for _ in range(updates):
         loss = model(**batch, labels=labels).loss
         optimiser.zero_grad()
         loss.backward()
@@ -200,7 +208,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if given.smoke:
-        given.model_size, given.sentences, given.rounds, given.updates = "tiny", 40, 1, 20
+        given.model_size, given.sentences, given.rounds = "tiny", 40, 1
     given.without = set(filter(None, given.without.split(",")))
     return given
 
@@ -211,7 +219,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["ORATURE_CACHE"] = str(Path(scratch) / "cache")
         folder = given.model or made_model(Path(scratch) / given.model_size, given.model_size, given.updates)
-        lines = given.text.read_text(encoding="utf-8").splitlines() if given.text else sentences(given.sentences)
+        lines = changed(sentences(TAUGHT), given.sentences)
+        if given.text:
+            lines = given.text.read_text(encoding="utf-8").splitlines()
         texts = [line.strip() for line in lines if line.strip()][: given.sentences]
         found = {"model": folder.name, "beams": given.beams, "peer_batch": given.peer_batch}
         found |= measure(folder, texts, given)
