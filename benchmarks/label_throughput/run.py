@@ -62,7 +62,7 @@ def measured(model: Path, given: argparse.Namespace, heard: Any, scratch: Path) 
     for number in range(given.rounds):
         for name in given.arms if number % 2 == 0 else given.arms[::-1]:
             rounds[name].append(in_process("arms.py", name, str(scratch / "job.json")))
-    return summed(model.name, given, heard, rounds)
+    return summed(model.name, heard, rounds)
 
 
 def in_process(script: str, *arguments: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def in_process(script: str, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def summed(name: str, given: argparse.Namespace, heard: Any, rounds: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def summed(name: str, heard: Any, rounds: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     from speech import equality, ratio
 
     seconds = {arm: [one["seconds"] for one in found] for arm, found in rounds.items()}

@@ -179,7 +179,7 @@ def test_preferences_of_an_attention_model_are_dpo(source: Path, tmp_path: Path)
     log = row["arms"]["preference"]["log"]
     assert [entry["update"] for entry in log] == [0, 1, 2]
     assert row["kept"] == ("slimIPL" if found["kept"] == "start" else "preference")
-    assert load_recogniser(tmp_path / "out" / "models" / "tones").card.family == "seq2seq"
+    assert load_recogniser(tmp_path / "out" / "models" / "tones").card.family == "speech2text"
 
 
 def test_what_goes_on_from_a_model_of_the_run_keeps_its_letters(source: Path, start: Path, tmp_path: Path) -> None:

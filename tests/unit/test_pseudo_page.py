@@ -67,6 +67,7 @@ def test_a_language_that_got_worse_is_named_in_red_and_in_words() -> None:
     page = _page(row)
     assert '<strong class="k-del-ink"><bdi>kichwa</bdi></strong> got <b>worse</b> by student' in page
     assert "CER +3.1 points (+1.1 to +5.2) against labels alone, but dev did not choose that model" in _text(page)
+    assert "CER against labels alone WER against labels alone" in _text(page)
     assert "worse by the student on dev, so it keeps the model of slimIPL" in _text(page)
 
 

@@ -50,6 +50,8 @@ ROOM, STEP = 10, 8
 BATCH, GPU_BATCH = 512, 4096
 _JOB_TOKENS, _GPU_JOB_TOKENS = 1024, 16384
 """The most source tokens of a job, padding counted."""
+_FEW_TOKENS = 64
+"""Below so many a job is not split up among idle threads."""
 _JOB_ROWS, _GPU_JOB_ROWS = 64, 512
 _MAY_LACK = ("final_logits_bias", "embed_positions", "embed_tokens", "lm_head", "shared")
 """What checkpoints leave out: positions that are computed, and tied copies of the embedding."""
@@ -100,7 +102,7 @@ class NeuralTranslator:
         self, checkpoint: Checkpoint, vocabulary: TranslatorVocabulary, *, device: str, threads: int, backend: str
     ) -> None:
         self._vocabulary, self._checkpoint = vocabulary, checkpoint
-        self._gpu = torch.device(device).type != "cpu"
+        self._gpu, self._threads = torch.device(device).type != "cpu", threads
         self._begin_torch = partial(_torch, checkpoint, device, threads)
         self._torch: Searcher | None = None
         self._fast: Searcher | None = None
@@ -159,6 +161,8 @@ class NeuralTranslator:
         self, requests: Sequence[TranslationRequest], rows: dict[int, list[int]], search: TextSearch
     ) -> tuple[list[Job], list[list[int]]]:
         """Jobs, and the places of the requests in each."""
+        total = sum(map(len, rows.values()))
+        tokens = _GPU_JOB_TOKENS if self._gpu else min(_JOB_TOKENS, max(_FEW_TOKENS, total // self._threads))
         groups: dict[tuple[tuple[int, ...], int], list[int]] = defaultdict(list)
         for place, row in rows.items():
             prompt = tuple(self._vocabulary.prompt(requests[place].target))
@@ -166,22 +170,12 @@ class NeuralTranslator:
             groups[prompt, min(most, self._room - 1 - len(prompt))].append(place)
         jobs, members = [], []
         for (prompt, limit), group in groups.items():
-            for places in self._batches(group, rows):
+            for places in _batches(group, rows, tokens, _GPU_JOB_ROWS if self._gpu else _JOB_ROWS):
                 sources = tuple(tuple(rows[place]) for place in places)
                 jobs.append(Job(sources, prompt, limit, tuple(requests[place].seed for place in places)))
                 members.append(places)
         order = sorted(range(len(jobs)), key=lambda number: jobs[number].limit)
         return [jobs[number] for number in order], [members[number] for number in order]
-
-    def _batches(self, places: Sequence[int], rows: dict[int, list[int]]) -> list[list[int]]:
-        tokens, most = (_GPU_JOB_TOKENS, _GPU_JOB_ROWS) if self._gpu else (_JOB_TOKENS, _JOB_ROWS)
-        batches: list[list[int]] = []
-        for place in sorted(places, key=lambda place: len(rows[place])):
-            full = not batches or len(batches[-1]) == most or (len(batches[-1]) + 1) * len(rows[place]) > tokens
-            if full:
-                batches.append([])
-            batches[-1].append(place)
-        return batches
 
     def _outcome(self, found: Sequence[Written], limit: int) -> Translations | Refusal:
         """Texts that ended, each once; the best must be one of them, unless texts were drawn."""
@@ -214,6 +208,16 @@ class NeuralTranslator:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _batches(places: Sequence[int], rows: dict[int, list[int]], tokens: int, most: int) -> list[list[int]]:
+    """`places` by length of their rows in batches of at most `most` rows and `tokens` tokens, padding counted."""
+    batches: list[list[int]] = []
+    for place in sorted(places, key=lambda place: len(rows[place])):
+        if not batches or len(batches[-1]) == most or (len(batches[-1]) + 1) * len(rows[place]) > tokens:
+            batches.append([])
+        batches[-1].append(place)
+    return batches
 
 
 def _torch(checkpoint: Checkpoint, device: str, threads: int) -> Searcher:

@@ -123,7 +123,7 @@ def _first(token: Any) -> int:
 
 
 class TorchSearch:
-    """Jobs side by side on a CPU, one thread each; one after another on a GPU."""
+    """Jobs side by side on a CPU, one thread each, also where there is only one; one after another on a GPU."""
 
     def __init__(self, model: Any, *, device: str, threads: int) -> None:
         self._crew: Crew[Any] = Crew(cast(Any, TranslationNetwork(model).to(device)))
@@ -131,7 +131,7 @@ class TorchSearch:
 
     def search(self, jobs: Sequence[Job], how: TextSearch) -> list[Found]:
         """What is found for each job, in order."""
-        with _threads(self._threads):
+        with _threads(min(self._threads, max(1, len(jobs))) if self._threads is not None else None):
             return list(self._crew.map(lambda network, job: network.search(job, how), jobs))
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ def marian_folder(
     targets: Sequence[str] = (),
     direction: tuple[str, str] = ("es", "qu"),
     width: int = 32,
-    layers: int = 2,
+    layers: int = 1,
     positions: int = 64,
     pieces: int = PIECES,
     updates: int = UPDATES,
@@ -97,8 +97,9 @@ def m2m_folder(
     *,
     texts: Sequence[str] = SENTENCES,
     width: int = 32,
-    layers: int = 2,
+    layers: int = 1,
     positions: int = 64,
+    updates: int = UPDATES,
     seed: int = 0,
     **config: Any,
 ) -> Path:
@@ -117,7 +118,7 @@ def m2m_folder(
     made = _drawn(lambda: M2M100ForConditionalGeneration(M2M100Config(**{**small, **config})), seed)
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     spanish, swahili = (tokenizer.lang_token_to_id[token] for token in ("__es__", "__sw__"))
-    _taught(made, [[spanish, *row, 2] for row in rows], [[swahili, *row, 2] for row in [*rows[1:], rows[0]]])
+    _taught(made, [[spanish, *row, 2] for row in rows], [[swahili, *row, 2] for row in [*rows[1:], rows[0]]], updates)
     files = {**_model_files(made), **saved_files(tokenizer.save_pretrained)}
     return write_folder(folder, files, "mit", ("en", "es", "sw"))
 
@@ -128,8 +129,9 @@ def nllb_folder(
     texts: Sequence[str] = SENTENCES,
     languages: Sequence[str] = ("eng_Latn", "quy_Latn", "spa_Latn", "swh_Latn", "zho_Hans", "zho_Hant"),
     width: int = 32,
-    layers: int = 2,
+    layers: int = 1,
     positions: int = 64,
+    updates: int = UPDATES,
     seed: int = 0,
     **config: Any,
 ) -> Path:
@@ -145,7 +147,7 @@ def nllb_folder(
     number = tokenizer.convert_tokens_to_ids
     sources = [[number(languages[place % len(languages)]), *row, 2] for place, row in enumerate(rows)]
     targets = [[number(languages[-1 - place % len(languages)]), *row, 2] for place, row in enumerate(rows)]
-    _taught(made, sources, [*targets[1:], targets[0]])
+    _taught(made, sources, [*targets[1:], targets[0]], updates)
     files = {**_model_files(made), **saved_files(tokenizer.save_pretrained)}
     return write_folder(folder, files, "cc-by-nc-4.0", [code[:3] for code in languages])
 
@@ -156,7 +158,8 @@ def madlad_folder(
     texts: Sequence[str] = SENTENCES,
     languages: Sequence[str] = ("en", "es", "qu", "sw"),
     width: int = 32,
-    layers: int = 2,
+    layers: int = 1,
+    updates: int = UPDATES,
     seed: int = 0,
     **config: Any,
 ) -> Path:
@@ -186,7 +189,7 @@ def madlad_folder(
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     told = [tokenizer.convert_tokens_to_ids(f"<2{languages[place % len(languages)]}>") for place in range(len(rows))]
     sources = [[token, *row, 2] for token, row in zip(told, rows, strict=True)]
-    _taught(made, sources, [[*row, 2] for row in [*rows[1:], rows[0]]])
+    _taught(made, sources, [[*row, 2] for row in [*rows[1:], rows[0]]], updates)
     settings = plain_config(made.config) | {"tie_word_embeddings": False, "architectures": [type(made).__name__]}
     settings.pop("scale_decoder_outputs")
     copies = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
@@ -240,9 +243,7 @@ def _drawn(make: Callable[[], Any], seed: int) -> Any:
     return model
 
 
-def _taught(
-    model: Any, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], updates: int = UPDATES
-) -> None:
+def _taught(model: Any, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], updates: int) -> None:
     """`updates` updates of `model` on pairs of token rows, by Adam, without dropout."""
     sources_BS, targets_BT = (_padded(rows, model.config.pad_token_id) for rows in (sources, targets))
     mask_BS = (sources_BS != model.config.pad_token_id).long()

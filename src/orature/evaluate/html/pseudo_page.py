@@ -76,17 +76,21 @@ def _care(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _rates(rows: Sequence[Mapping[str, Any]]) -> str:
-    head = ("model", "CER on dev", "CER", "WER", "CER, points", "WER, points", "updates", "trained on")
     tables = "".join(
         f"<h3><bdi>{escape(row['corpus'])}</bdi>{_lent(row)}</h3>"
-        + rows_table(head, [_model(row, name, arm) for name, arm in row["arms"].items()])
+        + rows_table(_head(row["against"]), [_model(row, name, arm) for name, arm in row["arms"].items()])
         for row in rows
     )
     return (
-        '<section id="rates"><h2>Error rates</h2><p class="lead">Small figures are 95 % intervals. Points are paired '
-        "differences over the same utterances from the first model of a table that saw labelled speech alone: below "
-        f"zero, fewer errors. Dev chose the model that is marked.</p>{tables}</section>"
+        '<section id="rates"><h2>Error rates</h2><p class="lead">Small figures are 95 % intervals. Differences are in '
+        "points, paired over the same utterances: below zero, fewer errors. Dev chose the model that is marked."
+        f"</p>{tables}</section>"
     )
+
+
+def _head(against: str) -> tuple[str, ...]:
+    differences = (f"{unit} against {against}" for unit in ("CER", "WER"))
+    return ("model", "CER on dev", "CER", "WER", *differences, "updates", "trained on")
 
 
 def _lent(row: Mapping[str, Any]) -> str:
