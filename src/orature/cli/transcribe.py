@@ -87,15 +87,9 @@ def transcribe(
     if to is not None:
         refuse_unwritable(to)
     device = prepare_device(device, threads)
-    precision = _precision(model, files, backend, fast, lang, device)
-    recogniser = load_recogniser(
-        model,
-        device=device,
-        language=lang,
-        decoder=decoder_in(str(decoder or "")),
-        precision=precision,
-        search=search_of(beams, length_penalty, ctc_weight),
-    )
+    given: dict[str, Any] = {"device": device, "language": lang, "decoder": decoder_in(str(decoder or ""))}
+    given["precision"] = _precision(model, files, backend, fast, lang, device)
+    recogniser = load_recogniser(model, search=search_of(beams, length_penalty, ctc_weight), **given)
     done = _all(recogniser, files, _unit(model, phones), kind, to, quiet=as_json)
     _end(files, done, print_all=as_json and to is None)
 

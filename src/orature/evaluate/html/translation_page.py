@@ -30,7 +30,7 @@ def translation_page(facts: Mapping[str, Any], *, command: str = "") -> str:
             ("Target", f"{target['name']} ({target['language']})"),
             ("Rich language", "" if rich is None else f"{rich['name']} ({rich['language']})"),
             ("Encoder of the first training", facts["start"]),
-            ("Search", f"{search['beams']} beams, length penalty {search['length_penalty']:g}"),
+            ("Search", f"beams: {search['beams']}, length penalty {search['length_penalty']:g}"),
             ("Scored on", facts["split"]),
             ("Seed", facts["seed"]),
         ],
@@ -175,10 +175,10 @@ def _shares(arms: Sequence[Mapping[str, Any]]) -> str:
     if base is not None:
         level = base["test"]["cer"]["value"]
         lines.append(Line(f"without ({base['name']})", "b", [(points[0][0], level), (points[-1][0], level)]))
+    chart = line_chart("CER by training pairs", lines, x_label="pairs", percent_axis=True)
     return (
         '<section id="shares"><h2>What more sentence pairs bring</h2><p class="lead">CER of the target by the pairs '
-        "that the translator was trained on.</p>"
-        f'<div class="charts">{line_chart("CER by training pairs", lines, percent_axis=True)}</div></section>'
+        f'that the translator was trained on.</p><div class="charts">{chart}</div></section>'
     )
 
 
