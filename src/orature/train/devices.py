@@ -16,8 +16,8 @@ from orature.core.errors import ConfigError
 
 _KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 _MOST_KERNELS = "64"
-"""Kernels that oneDNN keeps compiled, about a megabyte each. It makes one for every new length of a batch and would keep
-1,024: processes that compute speech of all lengths grew by hundreds of megabytes, and were no faster."""
+"""Kernels that oneDNN keeps compiled, about a megabyte each. It makes one for every new length of a batch and would
+keep 1,024: processes that compute speech of all lengths grew by hundreds of megabytes, and were no faster."""
 
 
 def usable_cores() -> int:
