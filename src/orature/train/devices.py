@@ -14,6 +14,11 @@ import torch
 
 from orature.core.errors import ConfigError
 
+_KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+_MOST_KERNELS = "64"
+"""Kernels that oneDNN keeps compiled, about a megabyte each. It makes one for every new length of a batch and would
+keep 1,024: processes that compute speech of all lengths grew by hundreds of megabytes, and were no faster."""
+
 
 def usable_cores() -> int:
     """Cores that this process may use, which in a container can be fewer than the machine has."""
@@ -30,8 +35,10 @@ def is_busy() -> bool:
 def prepare_device(wanted: str, threads: int | None) -> str:
     """ "cpu", "cuda" or "mps" from "auto" or a name; sets the number of CPU threads (None: one a core).
 
+    Called before anything is computed it also bounds what torch's library for CPUs keeps, for child processes too.
     ConfigError when the named device is not there.
     """
+    os.environ.setdefault(_KERNELS, _MOST_KERNELS)
     torch.set_num_threads(threads or usable_cores())
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
