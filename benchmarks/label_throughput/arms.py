@@ -133,8 +133,9 @@ class Ours:
 
         if self.on.workers == 1:
             folder = self.chosen.model.path or Path(self.job["choices"], "artefacts", self.chosen.model.key)
-            told = self.listening.language, "", self.chosen.precision
-            transcribe._model(str(folder), "cpu", self.job["threads"], *told)
+            language, precision = self.listening.language, self.chosen.precision
+            how = transcribe._How(str(folder), "cpu", self.job["threads"], language, "", precision, search=None)
+            transcribe._model(how)
 
 
 def arm_of(name: str, job: dict[str, Any]) -> Arm:

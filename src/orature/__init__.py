@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orature.api import check, compare, doctor, ingest, judge, label, report, split, transcribe, up
+    from orature.api import check, compare, doctor, ingest, judge, label, report, split, transcribe, translate, up
 
 __version__ = "0.1.0"
 
@@ -26,6 +26,7 @@ __all__ = [
     "split",
     "train",
     "transcribe",
+    "translate",
     "up",
 ]
 

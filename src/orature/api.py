@@ -31,6 +31,8 @@ from orature.recipes.judging import judged, publish_judgement, split_of
 from orature.recipes.labelling import LabelledSplit, labelled, read_account
 from orature.recipes.score import score_model
 from orature.recipes.training import UpOptions, named_start, pooled, split_stage, train_stage
+from orature.recipes.translating import Translating, read_translation_account, translated
+from orature.recipes.translating_text import translated_file
 from orature.recipes.up import UpResult
 from orature.recipes.up import up as run_up
 from orature.stages.evaluate import report_from_folder
@@ -156,6 +158,26 @@ def label(
     labels = labelled(run, *inputs, second=other, split=split, filters=filters, on=resources)
     run.store.publish(labels, Path(to))
     return read_account(Path(to))
+
+
+def translate(
+    texts: PathLike,
+    to: PathLike,
+    *,
+    into: str,
+    resources: Resources | None = None,
+    store: PathLike | None = None,
+    **asked: Any,
+) -> dict[str, Any]:
+    """`orature translate`: the translated corpus (or file) `to`, and its account; `asked` is a `Translating`'s."""
+    run = Run(open_store(_path(store)), recipe="translate", command=f"orature.translate({os.fspath(texts)!r})")
+    for name in ("embargo", "like"):
+        asked[name] = tuple(map(Path, asked.get(name, ())))
+    wanted = Translating(into=into, human=_path(asked.pop("human", None)), **asked)
+    if Path(texts).is_file():
+        return translated_file(run, Path(texts), Path(to), wanted, on=resources)
+    run.store.publish(translated(run, Path(texts), wanted, on=resources), Path(to))
+    return read_translation_account(Path(to))
 
 
 def compare(a: PathLike, b: PathLike) -> dict[str, Any]:

@@ -21,7 +21,7 @@ PLANTED = {
     "evaluate/score.py": "import orature.engines.protocol",
     "data/corpus.py": "import orature.stages.ingest",
     "train/loop.py": "import orature.cli.main",
-    "recipes/planted.py": "import torch\nimport jiwer",
+    "recipes/planted.py": "import torch\nimport jiwer\nimport sacrebleu",
     "serve/__init__.py": "",
     "serve/app.py": "import orature.flow.ref",
     "testing/sample_corpus.py": "import soundfile",

@@ -88,3 +88,13 @@ def test_gradients_pull_towards_the_right_features() -> None:
     assert logits.grad is not None
     p, b, a = (float(logits.grad[0, 1, PHONES.encode(phone)[0]]) for phone in "pba")
     assert p < b < a and p < 0 < a
+
+
+def test_the_loss_of_features_stays_a_number_in_half_precision() -> None:
+    """1 - 1e-5 is 1 in bfloat16, and the logarithm of nothing is no number."""
+    path = [PHONES.encode("p")[0], 0, PHONES.encode("a")[0]]
+    logits = _logits(path, sharp=60.0).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        total, steps = FeatureLoss(PHONES)(logits, torch.tensor([3]), _batch("p a"))
+    total.backward()
+    assert steps == 2 and torch.isfinite(total) and logits.grad is not None and bool(torch.isfinite(logits.grad).all())

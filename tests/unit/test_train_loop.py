@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -290,3 +291,9 @@ def test_wrong_parts_to_freeze_are_named() -> None:
     with pytest.raises(ConfigError, match="language:xx"):
         DevReport(1.0, 0.5, 0.9, 0.8, 0.5, {"qu": 0.5}).selection("best")
     assert DevReport(1.0, 0.5, 0.9, 0.8, 0.5, {"qu": 0.4}).selection("language:qu") == 0.4
+
+
+def test_a_run_that_stands_where_the_loss_is_no_number_can_be_read_back() -> None:
+    stands = Progressed(update=3, figures={"loss": float("nan"), "features": float("inf")})
+    again = Progressed.model_validate_json(stands.model_dump_json())
+    assert math.isnan(again.figures["loss"]) and math.isinf(again.figures["features"]) and again.update == 3

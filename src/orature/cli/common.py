@@ -23,11 +23,14 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
 from orature.core.errors import OratureError
+
+if TYPE_CHECKING:
+    from orature.flow import Resources
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,6 +97,23 @@ def complain(sentence: str) -> None:
 def command_line() -> str:
     """The command as it was typed, for records."""
     return shlex.join(["orature", *sys.argv[1:]])
+
+
+def resources_for(executor: str, address: str | None, workers: int, device: str, as_json: bool) -> Resources:
+    """What a command computes with that can be spread out; ConfigError for an executor that there is not."""
+    from orature.core.errors import ConfigError
+    from orature.flow import Resources
+
+    if executor not in ("local", "ray"):
+        raise ConfigError(f"there is no executor {executor!r}", next_step="choose local or ray")
+    if address is not None and executor != "ray":
+        raise ConfigError("--address is of a Ray cluster", next_step="add --executor ray, or leave --address out")
+    if executor == "ray":
+        from orature.flow.executor_ray import load_ray
+
+        load_ray()
+    kind: Any = executor
+    return Resources(workers=workers, executor=kind, address=address, device=device, progress=not as_json)
 
 
 def emit(data: Any, as_json: bool, text: str | Callable[[], str] | None = None) -> None:

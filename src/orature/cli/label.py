@@ -22,6 +22,7 @@ from orature.cli.common import (
     command_line,
     emit,
     example,
+    resources_for,
     run_command,
 )
 from orature.cli.train import DeviceOption, ThreadsOption
@@ -125,7 +126,6 @@ def _split(name: str) -> str:
 def _resources(
     executor: str, address: str | None, workers: int, device: str, threads: int | None, as_json: bool
 ) -> Resources:
-    from orature.cli.synthesise import resources_for
     from orature.train.devices import prepare_device
 
     on = resources_for(executor, address, workers, device, as_json)

@@ -33,13 +33,18 @@ from orature.cli import (
     synthesise,
     text,
     train,
+    train_translator,
     train_voice,
     transcribe,
+    translate,
     voices,
 )
 from orature.cli.common import example, report_defect, stop_on_sigterm
 
-_MAKE = "up demo ingest check split train pretrain average train-voice voices text synthesise judge label run lm tune"
+_MAKE = (
+    "up demo ingest check split train pretrain average train-voice train-translator voices text synthesise judge label "
+    "translate run lm tune"
+)
 _USE = "evaluate compare transcribe export report runs why store doctor"
 MAIN_PATH = f"{_MAKE} {_USE}"
 
@@ -100,8 +105,10 @@ def build() -> typer.Typer:
         pretrain,
         run,
         train_voice,
+        train_translator,
         synthesise,
         text,
+        translate,
         voices,
     ):
         group.register(app)

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orature.cli.common import DryRunOption, JsonOption, StoreOption, command_line, emit, example, run_command
+from orature.cli.common import (
+    DryRunOption,
+    JsonOption,
+    StoreOption,
+    command_line,
+    emit,
+    example,
+    resources_for,
+    run_command,
+)
 from orature.cli.train import DeviceOption, LangOption
 
 if TYPE_CHECKING:
@@ -98,23 +107,6 @@ def synthesise(
     info = home.info(ref.key)
     report = _report(to, info.rows.model_dump() if info.rows else {}, info.notes)
     emit(report, as_json, lambda: _lines(report))
-
-
-def resources_for(executor: str, address: str | None, workers: int, device: str, as_json: bool) -> Resources:
-    """What a command computes with that can be spread out; ConfigError for an executor that there is not."""
-    from orature.core.errors import ConfigError
-    from orature.flow import Resources
-
-    if executor not in ("local", "ray"):
-        raise ConfigError(f"there is no executor {executor!r}", next_step="choose local or ray")
-    if address is not None and executor != "ray":
-        raise ConfigError("--address is of a Ray cluster", next_step="add --executor ray, or leave --address out")
-    if executor == "ray":
-        from orature.flow.executor_ray import load_ray
-
-        load_ray()
-    kind: Any = executor
-    return Resources(workers=workers, executor=kind, address=address, device=device, progress=not as_json)
 
 
 def _text(run: Run, text: Path, lang: str | None, like: Path | None, on: Resources, dry_run: bool) -> tuple[Ref, str]:

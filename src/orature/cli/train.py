@@ -24,6 +24,8 @@ from orature.cli.common import (
     example,
     run_command,
 )
+from orature.cli.search_options import BeamsOption, CtcWeightOption, LengthPenaltyOption, search_of
+from orature.cli.up_options import ParallelOption, RichOption, TextOption, VoiceOption, WithOption
 
 if TYPE_CHECKING:
     from orature.flow import Resources
@@ -70,29 +72,8 @@ GuardOption = Annotated[
     ),
 ]
 
-TextOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        help="Sentences (.txt, .tsv, .jsonl) for a language model and for synthetic speech; may be repeated.",
-        show_default=False,
-    ),
-]
-
-WithOption = Annotated[
-    str | None,
-    typer.Option(
-        "--with",
-        metavar="LIST",
-        help="What to do with the text: lm, back_translation, or both with a comma.",
-        show_default="lm, and back_translation where the voice knows the language",
-    ),
-]
-VoiceOption = Annotated[
-    str | None, typer.Option(help="Voice that reads the text for back-translation.", show_default="espeak")
-]
-
-_UP_NAMES = "source to lang format scale seed device threads store train split start rehearse guard text"
-UP_OPTIONS = (*_UP_NAMES.split(), "processes", "sharding", "with", "voice", "back_translation")
+_UP_NAMES = "source to lang format scale seed device threads store train split start rehearse guard text rich parallel"
+UP_OPTIONS = (*_UP_NAMES.split(), "processes", "sharding", "with", "voice", "back_translation", "speech_translation")
 
 
 def register(app: typer.Typer) -> None:
@@ -100,6 +81,7 @@ def register(app: typer.Typer) -> None:
     up_lines = (
         "orature up my_corpus/ --to my_model/ --scale dev",
         "orature up kichwa.tar.gz --to kichwa --text news.txt",
+        "orature up kichwa/ --to kichwa-st --rich spanish/ --parallel es-qu.tsv",
     )
     app.command(epilog=example(*up_lines))(up)
     app.command(epilog=example("orature train corpus --to model --start xls-r-300m/ --scale dev"))(train)
@@ -137,6 +119,8 @@ def up(
     text: TextOption = None,
     extras: WithOption = None,
     voice: VoiceOption = None,
+    rich: RichOption = None,
+    parallel: ParallelOption = None,
     assign: SetOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     threads: ThreadsOption = None,
@@ -167,7 +151,8 @@ def up(
     typed["rehearse"] = [str(folder) for folder in rehearse] if rehearse else None
     typed["text"] = [str(file) for file in text] if text else None
     typed["guard"] = [str(folder) for folder in guard] if guard else None
-    typed |= {"with": extras, "voice": voice}
+    typed["parallel"] = [str(file) for file in parallel] if parallel else None
+    typed |= {"with": extras, "voice": voice, "rich": rich}
     given = _given(read_settings(config, UP_OPTIONS) if config else {}, typed, parse_assignments(assign or []))
     source, to = Path(str(given["source"])), Path(str(given["to"]))
     home = Path(str(given["store"])) if given.get("store") else None
@@ -198,6 +183,9 @@ def _up_options(given: dict[str, Any]) -> UpOptions:
         extras=_listed(given.get("with")),
         voice=str(given.get("voice") or "espeak"),
         translation=_table(given, "back_translation"),
+        rich=None if given.get("rich") is None else str(given["rich"]),
+        parallel=tuple(str(file) for file in given.get("parallel") or ()),
+        speech_translation=_table(given, "speech_translation"),
     )
 
 
@@ -357,6 +345,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder made by `orature tune`: beam search with a language model.", show_default=False),
     ] = None,
+    beams: BeamsOption = None,
+    length_penalty: LengthPenaltyOption = None,
+    ctc_weight: CtcWeightOption = None,
     backend: BackendOption = "auto",
     fast: FastOption = False,
     device: DeviceOption = "auto",
@@ -378,6 +369,7 @@ def evaluate(
         decoder=decoder,
         backend=backend,
         fast=fast,
+        search=search_of(beams, length_penalty, ctc_weight),
         resources=resources_of(device, threads, as_json),
         store=store,
         command=command_line(),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from orature.cli.common import BackendOption, FastOption, JsonOption, complain, emit, example, run_command
+from orature.cli.search_options import BeamsOption, CtcWeightOption, LengthPenaltyOption, search_of
 
 if TYPE_CHECKING:
     from orature.data.transcripts import Transcript
@@ -61,6 +62,9 @@ def transcribe(
         Path | None,
         typer.Option(help="Folder made by `orature tune`: beam search with a language model.", show_default=False),
     ] = None,
+    beams: BeamsOption = None,
+    length_penalty: LengthPenaltyOption = None,
+    ctc_weight: CtcWeightOption = None,
     backend: BackendOption = "auto",
     fast: FastOption = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -83,12 +87,16 @@ def transcribe(
     if to is not None:
         refuse_unwritable(to)
     device = prepare_device(device, threads)
-    precision = _precision(model, files, backend, fast, lang, device)
-    recogniser = load_recogniser(
-        model, device=device, language=lang, decoder=decoder_in(str(decoder or "")), precision=precision
-    )
+    given: dict[str, Any] = {"device": device, "language": lang, "decoder": decoder_in(str(decoder or ""))}
+    given["precision"] = _precision(model, files, backend, fast, lang, device)
+    recogniser = load_recogniser(model, search=search_of(beams, length_penalty, ctc_weight), **given)
     done = _all(recogniser, files, _unit(model, phones), kind, to, quiet=as_json)
-    if as_json and to is None:
+    _end(files, done, print_all=as_json and to is None)
+
+
+def _end(files: list[Path], done: list[Transcript | str], *, print_all: bool) -> None:
+    """One JSON document where that is asked for, and exit code 2 where a recording was refused."""
+    if print_all:
         emit(_documents(files, done), True)
     refused = sum(isinstance(outcome, str) for outcome in done)
     if refused:

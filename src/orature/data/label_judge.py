@@ -29,15 +29,7 @@ from orature.text.label_checks import (
     repeated_share,
 )
 from orature.text.language import is_spaceless
-from orature.text.language_check import (
-    LEAST_TRAINING,
-    BothChecks,
-    LangidCheck,
-    LanguageCheck,
-    Method,
-    NgramCheck,
-    langid_code,
-)
+from orature.text.language_check import LanguageCheck, Method, usable_check
 from orature.text.leaks import sentence_key
 from orature.text.text_guide import ALPHABET, SCRIPT, Guide, scripts_of_tag
 
@@ -116,7 +108,7 @@ class LabelJudge:
             repeated=_most_repeated(rows, bounds),
             alphabet=guide.alphabet,
             scripts=frozenset(guide.scripts) or scripts_of_tag(language),
-            check=_language_check(guide.transcripts, language, bounds.language_check),
+            check=usable_check(guide.transcripts, language, bounds.language_check),
             _phrases=frozenset(filter(None, map(sentence_key, bounds.phrases))),
         )
 
@@ -200,14 +192,3 @@ def _most_repeated(rows: Sequence[Utterance], bounds: LabelBounds) -> float:
     most = 1.0 if bounds.most_repeated is None else bounds.most_repeated
     shares = sorted(repeated_share(row.text or "") for row in rows) if most < 1 else []
     return max(most, shares[int(_REPEATS_QUANTILE * (len(shares) - 1))]) if shares else most
-
-
-def _language_check(transcripts: Sequence[str], language: str, method: Method) -> LanguageCheck | None:
-    """The check that can be made of those that were asked for; None where none can."""
-    ngrams = method in ("ngrams", "both") and sum(map(len, transcripts)) >= LEAST_TRAINING
-    known = method in ("langid", "both") and language != "und" and bool(langid_code(language))
-    if ngrams and known:
-        return BothChecks(LangidCheck(language), NgramCheck.trained(transcripts))
-    if ngrams:
-        return NgramCheck.trained(transcripts)
-    return LangidCheck(language) if known else None

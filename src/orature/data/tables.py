@@ -14,7 +14,7 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, BinaryIO, cast
@@ -64,8 +64,11 @@ def seconds_of(cell: str | None) -> float | None:
     return value if math.isfinite(value) and value > 0 else None
 
 
-def open_rows(tree: Tree, name: str, seen: Seen) -> Table:
-    """The table `name` of `tree` by its ending; each physical row is counted in `seen` before it is looked at."""
+def open_rows(tree: Tree, name: str, seen: Seen, header_is_row: Sequence[str] = ()) -> Table:
+    """The table `name` of `tree` by its ending; each physical row is counted in `seen` before it is looked at.
+
+    `header_is_row` names the columns of a table whose first line is a row like the others.
+    """
     lower = name.lower().removesuffix(".gz")
     lines = _lines(tree, name)
     if lower.endswith((".jsonl", ".json")):
@@ -77,8 +80,12 @@ def open_rows(tree: Tree, name: str, seen: Seen) -> Table:
     if lower.endswith(".csv"):
         mark = max(",;\t|", key=first.count)
         columns = tuple(cell.strip().lower() for cell in next(csv.reader([first], delimiter=mark)))
+        if header_is_row:
+            columns, lines = tuple(header_is_row), chain([header], lines)
         return Table(columns, _csv_rows(lines, name, seen, columns, mark))
     columns = tuple(cell.strip().lower() for cell in first.split("\t"))
+    if header_is_row:
+        columns, lines = tuple(header_is_row), chain([header], lines)
     return Table(columns, _tsv_rows(lines, name, seen, columns))
 
 

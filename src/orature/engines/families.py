@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["ctc", "seq2seq", "recogniser"]
 Head = Literal["auto", "new", "extend", "keep"]
+Parts = Literal["all", "encoder", "encoder+decoder"]
+"""What of a start is taken up; the rest is drawn anew. The body of the decoder is without embeddings and output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Start:
     `head`: "new" throws the old output layer away; "extend" keeps its rows and adds one for each new character; "keep"
     trains the vocabulary as it is; "auto" lets the family choose (new for CTC, extend for encoder-decoders and
     adapters). `overrides` replaces fields of the checkpoint's config (dropouts above all). `language` is the BCP-47 tag
-    of the target; `lora_rank` 0 means no LoRA. `prior` makes a new output layer from that of a model of phones.
+    of the target; `lora_rank` 0 means no LoRA. `prior` makes a new output layer from that of a model of phones. `parts`
+    is for encoder-decoders: other parts than all bring a vocabulary of the texts with them.
     """
 
     head: Head = "auto"
@@ -53,6 +56,7 @@ class Start:
     adapters: bool = False
     lora_rank: int = 0
     prior: HeadPrior | None = None
+    parts: Parts = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,12 @@ _TABLE: dict[str, Family] = {
     "orature-conformer-ctc": Family("conformer", "ctc", _ENGINES + "conformer_family", "Orature's own Conformer CTC"),
     "orature-transformer-ctc": Family(
         "transformer", "ctc", _ENGINES + "transformer_family", "the Transformer CTC of multilingual pseudo-labelling"
+    ),
+    "orature-encoder-decoder": Family(
+        "encoder-decoder",
+        "seq2seq",
+        _ENGINES + "encoder_decoder_family",
+        "Orature's own Conformer with an attention decoder and a CTC head",
     ),
     "wav2vec2": Family("wav2vec2", "ctc", _ENGINES + "wav2vec2", "wav2vec 2.0, XLS-R, and MMS with its adapters"),
     "hubert": Family("hubert", "ctc", _ENGINES + "wav2vec2", "HuBERT, mHuBERT"),

@@ -20,7 +20,7 @@ from orature.engines.shipped import is_shipped, shipped
 ALLOW = "ORATURE_ALLOW_NETWORK"
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _ADAPTERS = ["adapter.*"]
-_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.md"]
+_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.md"]
 
 
 def model_folder(

@@ -19,6 +19,7 @@ from orature.engines.families import Family, family_of
 from orature.engines.hub import model_folder
 from orature.engines.native_folder import write_json
 from orature.engines.protocol import Recogniser
+from orature.engines.search_config import SearchConfig
 from orature.engines.torch_fast import Precision, quicken
 from orature.engines.vocabulary import Files
 
@@ -34,14 +35,23 @@ def load_recogniser(
     language: str | None = None,
     decoder: Decoder | None = None,
     precision: Precision = "fp32",
+    search: SearchConfig | None = None,
 ) -> Recogniser:
     """The recogniser of a model folder, an exported one too; ModelError names the file at fault.
 
     `language` chooses an adapter or a language token where the family has them; `decoder` is for CTC families.
-    `precision` "bf16" computes matrix products in bfloat16 (of encoder-decoders: the encoder's).
+    `precision` "bf16" computes matrix products in bfloat16 (of encoder-decoders: the encoder's). `search` is for
+    encoder-decoders (None: greedy).
     """
     folder = model_folder(source, language=language)
     family = family_of(folder)
+    if search is not None and (family.kind != "seq2seq" or is_exported(folder)):
+        what = "an exported model" if is_exported(folder) else f"a model of the family {family.name}"
+        raise ModelError(
+            f"{what} does not search by beams, length penalty and ctc_weight",
+            where=str(folder),
+            next_step="leave them out (a CTC model has its beams in a decoder folder: `orature tune`)",
+        )
     if is_exported(folder):
         return open_exported(folder, facts_of(folder, family), device=device, language=language, decoder=decoder)
     module = family.module()
@@ -53,7 +63,19 @@ def load_recogniser(
     if family.kind == "seq2seq":
         from orature.engines.seq2seq_recogniser import Seq2SeqRecogniser
 
-        return cast(Recogniser, Seq2SeqRecogniser(network, vocabulary, facts, device))
+        how = search or SearchConfig()
+        if how.ctc_weight and not hasattr(network, "ctc_weight"):
+            raise ModelError(
+                f"{family.name} models have no CTC head to decode with",
+                where=str(folder),
+                next_step="leave ctc_weight out",
+            )
+        if how.ctc_weight:
+            network.ctc_weight = how.ctc_weight
+        return cast(
+            Recogniser,
+            Seq2SeqRecogniser(network, vocabulary, facts, device, beams=how.beams, length_penalty=how.length_penalty),
+        )
     return CtcRecogniser(network, vocabulary, facts, device, decoder, precision=precision)
 
 

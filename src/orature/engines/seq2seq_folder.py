@@ -80,10 +80,18 @@ def _weights(model: Any) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         tied = set(model._tied_weights_keys or {}) if getattr(model.config, "tie_word_embeddings", True) else set()
         state = {name: value for name, value in plain_state(model).items() if name not in tied}
-        weights = {name: value.detach().cpu().contiguous() for name, value in sorted(state.items())}
+        weights = {name: value.detach().cpu().contiguous() for name, value in sorted(_once(state).items())}
         save_file(weights, path, metadata={"format": "pt"})
 
     return write
+
+
+def _once(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Each tensor under one name only (`shared` where encoder, decoder and output share an embedding)."""
+    kept: dict[int, str] = {}
+    for name in sorted(state, key=lambda name: (not name.endswith("shared.weight"), name)):
+        kept.setdefault(state[name].data_ptr(), name)
+    return {name: value for name, value in state.items() if kept[value.data_ptr()] == name}
 
 
 def fast_tokenizer(folder: Path) -> Any:

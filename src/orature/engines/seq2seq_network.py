@@ -107,15 +107,29 @@ class TransformersSeq2Seq(Seq2SeqNetwork):
 
 
 def finish(folder: Path, network: TransformersSeq2Seq, start: Start) -> None:
-    """What all starts end with: LoRA where it is asked for; ModelError for adapters, which these families lack."""
+    """What all starts end with: parts that are not taken up drawn anew, LoRA where it is asked for.
+
+    The head is the business of the family. ModelError for adapters, which these families lack.
+    """
     if start.adapters:
         raise ModelError(
             "this checkpoint has no adapters for languages",
             where=str(folder),
             next_step="take an MMS checkpoint (facebook/mms-1b-all), or train with LoRA instead",
         )
+    if start.parts == "encoder":
+        _redraw_decoder(network)
     if start.lora_rank:
         add_lora(network, start.lora_rank)
+
+
+@torch.no_grad()
+def _redraw_decoder(network: TransformersSeq2Seq) -> None:
+    """The body of the decoder as a model of this shape begins."""
+    drawn = dict(type(network.model)(network.model.config).named_parameters())
+    for name, parameter in network.model.named_parameters():
+        if _part_of(f"model.{name}") == "decoder":
+            parameter.copy_(drawn[name])
 
 
 def _part_of(name: str) -> Part:

@@ -1,11 +1,12 @@
 """Greedy and beam search for attention decoders, one implementation for all families.
 
-The beam search follows transformers' `generate` (early_stopping=False): the 2 x beams best continuations a step, a
-hypothesis finishes when its end token is among the best `beams`, its score is the sum of log-probabilities divided by
-length ** length_penalty (end token counted), and a recording is done when the best open beam could no longer beat the
-worst of `beams` finished ones (Wu et al. 2016, "Google's Neural Machine Translation System", section 7, in the variant
-of that library). Rows of finished recordings leave the batch, so that what one recording gives never depends on the
-others. Suppressed tokens are taken out after the softmax.
+The beam search follows transformers' `generate`: the 2 x beams best continuations a step, a hypothesis finishes when
+its end token is among the best `beams`, its score is the sum of log-probabilities divided by length ** length_penalty
+(end token counted), and a recording is done when the best open beam could no longer beat the worst of `beams` finished
+ones (its early_stopping=False; Wu et al. 2016, "Google's Neural Machine Translation System", section 7, in the variant
+of that library), or with `early` when `beams` have finished (its early_stopping=True). Rows of finished recordings
+leave the batch, so that what one recording gives never depends on the others. Suppressed tokens are taken out after the
+softmax.
 
 Shapes: R rows (open recordings times beams), V tokens.
 
@@ -17,9 +18,10 @@ Example::
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,12 +44,53 @@ class Search:
     """Tokens that are never written."""
     never_first: tuple[int, ...] = ()
     """Tokens that are not written first."""
+    early: bool = False
+    counted: int = 0
+    """How many tokens of the prompt the length penalty counts: those that `generate` takes as forced, not given."""
+
+    def normalised(self, total: float, length: int) -> float:
+        """The score of `length` written tokens (the end token counted) whose log-probabilities sum up to `total`."""
+        return total / float(max(1, length + self.counted) ** self.length_penalty)
+
+
+class SearchState(Protocol):
+    """A decoder in the midst of writing, a row for each text that is open."""
+
+    @property
+    def encoder_RTD(self) -> Tensor:
+        """What the rows hear."""
+        ...
+
+    @property
+    def rows(self) -> int: ...
+
+    def step(self, tokens_RN: Tensor) -> Tensor:
+        """Scores (R, V), float32, of what follows `tokens_RN` (the tokens not yet given): log-probabilities."""
+        ...
+
+    def widen(self, beams: int) -> None:
+        """Each row `beams` times."""
+        ...
+
+    def reorder(self, rows_R: Tensor) -> None:
+        """Row i goes on from row `rows_R[i]` of the same recording."""
+        ...
+
+    def keep(self, rows_R: Tensor) -> None:
+        """Only `rows_R` go on."""
+        ...
 
 
 class DecoderState:
     """A transformers decoder with its cache over the encoder's output (B, T, D) and its mask (B, T), 1 where valid."""
 
-    def __init__(self, decoder: nn.Module, head: nn.Module, encoder_BTD: Tensor, mask_BT: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        decoder: nn.Module,
+        head: Callable[[Tensor], Tensor],
+        encoder_BTD: Tensor,
+        mask_BT: Tensor | None = None,
+    ) -> None:
         self.decoder, self.head = decoder, head
         self.encoder_RTD, self.mask_RT = encoder_BTD, mask_BT
         self.cache: Any = None
@@ -91,7 +134,7 @@ class DecoderState:
 
 
 @torch.no_grad()
-def search(state: DecoderState, prompt: list[int], how: Search) -> list[list[Written]]:
+def search(state: SearchState, prompt: list[int], how: Search) -> list[list[Written]]:
     """The best sequences after `prompt` for each recording of `state`, best first (`how.n_best` of them at most)."""
     device = state.encoder_RTD.device
     tokens_BN = torch.tensor([prompt] * state.rows, device=device)
@@ -110,7 +153,7 @@ def _numbers(tokens: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(tokens, device=device)
 
 
-def _greedy(state: DecoderState, log_RV: Tensor, how: Search) -> list[list[Written]]:
+def _greedy(state: SearchState, log_RV: Tensor, how: Search) -> list[list[Written]]:
     tokens: list[list[int]] = [[] for _ in how.limits]
     logs: list[list[float]] = [[] for _ in how.limits]
     ends = [0.0] * len(how.limits)
@@ -142,7 +185,7 @@ def _greedy(state: DecoderState, log_RV: Tensor, how: Search) -> list[list[Writt
 
 
 def _written(tokens: tuple[int, ...], logs: tuple[float, ...], total: float, how: Search, *, ended: bool) -> Written:
-    return Written(tokens, logs, total / max(1, len(tokens) + ended) ** how.length_penalty)
+    return Written(tokens, logs, how.normalised(total, len(tokens) + ended))
 
 
 @dataclass(slots=True)
@@ -179,7 +222,7 @@ class _Recording:
                 grown.append(_Beam((*before.tokens, token), (*before.logs, log), total))
                 sources.append(beam)
         self.finished = sorted(self.finished, key=lambda written: -written.score)[: how.beams]
-        if length >= self.limit or not grown:
+        if length >= self.limit or not grown or (how.early and len(self.finished) == how.beams):
             return False
         while len(grown) < how.beams:  # a vocabulary of less than 2 x beams tokens
             grown.append(_Beam(grown[0].tokens, grown[0].logs, _CLOSED))
@@ -187,10 +230,10 @@ class _Recording:
         self.open, self.sources = grown, sources
         if len(self.finished) < how.beams:
             return True
-        return bool(self.open[0].total / length**how.length_penalty > self.finished[-1].score)
+        return how.normalised(self.open[0].total, length) > self.finished[-1].score
 
 
-def _beams(state: DecoderState, log_BV: Tensor, how: Search) -> list[list[Written]]:
+def _beams(state: SearchState, log_BV: Tensor, how: Search) -> list[list[Written]]:
     beams, tokens = how.beams, log_BV.shape[1]
     recordings = [_Recording(limit, [_Beam() for _ in range(beams)]) for limit in how.limits]
     state.widen(beams)

@@ -169,4 +169,8 @@ class CharacterVocabulary(TokenizerVocabulary):
         )
 
     def language_tokens(self) -> dict[str, int]:
-        return {name: int(token) for name, token in (self.tokenizer.lang_code_to_id or {}).items()}
+        named = self.tokenizer.lang_code_to_id
+        if named:
+            return {name: int(token) for name, token in named.items()}
+        vocabulary = self.tokenizer.get_vocab()
+        return {name[6:-1]: int(number) for name, number in vocabulary.items() if name.startswith("<lang:")}

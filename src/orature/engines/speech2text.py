@@ -137,8 +137,10 @@ def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[Speech2Text
     """The network for training on `texts`.
 
     head "new": a character vocabulary of `texts`, its embeddings and the output layer drawn anew, all else kept.
-    "extend" (and "auto"): old rows bit for bit, a row for each new character. "keep": nothing changes.
+    "extend" (and "auto"): old rows bit for bit, a row for each new character. "keep": nothing changes. Other parts than
+    all bring a new vocabulary. Several languages in `start.language` (joined by commas) get a token each.
     """
+    languages = [tag for tag in (start.language or "").split(",") if tag]
     need_files(folder, ("vocab.json", "sentencepiece.bpe.model"))
     model: Any = load_model(
         folder,
@@ -146,8 +148,8 @@ def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[Speech2Text
         auto="Speech2TextForConditionalGeneration",
         may_have=("embed_positions", "lm_head."),
     )
-    if start.head == "new":
-        tokenizer = character_tokenizer(texts)
+    if start.head == "new" or start.parts != "all":
+        tokenizer = character_tokenizer(texts, languages)
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         _draw(model)
     else:
@@ -160,9 +162,9 @@ def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[Speech2Text
             )
         if start.head != "keep":
             old = len(tokenizer)
-            tokenizer = extend_tokenizer(tokenizer, texts)
+            tokenizer = extend_tokenizer(tokenizer, texts, languages)
             grow(model, len(tokenizer), {token: range(4, old) for token in range(old, len(tokenizer))})
-    network, vocabulary = _with(model, tokenizer, start.language)
+    network, vocabulary = _with(model, tokenizer, languages[0] if len(languages) == 1 else None)
     settings = extractor_of(folder)
     cepstral = bool(settings.get("do_ceptral_normalize", True))
     network.features.means = cepstral and bool(settings.get("normalize_means", True))
@@ -172,18 +174,19 @@ def begin(folder: Path, texts: Sequence[str], start: Start) -> tuple[Speech2Text
 
 
 def fresh(
-    texts: Sequence[str], size: Size = "small", *, seed: int = 0, **overrides: Any
+    texts: Sequence[str], size: Size = "small", *, seed: int = 0, languages: Sequence[str] = (), **overrides: Any
 ) -> tuple[Speech2TextNet, CharacterVocabulary]:
-    """A network from nothing with a character vocabulary of `texts`; `overrides` replaces fields of its config."""
+    """A network from nothing with a character vocabulary of `texts`, and a token for each of several `languages`;
+    `overrides` replaces fields of its config."""
     from transformers import Speech2TextConfig, Speech2TextForConditionalGeneration
 
-    tokenizer = character_tokenizer(texts)
+    tokenizer = character_tokenizer(texts, languages)
     config = Speech2TextConfig(vocab_size=len(tokenizer), **{**SIZES[size], **overrides})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = Speech2TextForConditionalGeneration(config).eval()
         _draw(model)
-    return _with(model, tokenizer, None)
+    return _with(model, tokenizer, languages[0] if len(languages) == 1 else None)
 
 
 def files(network: Speech2TextNet, vocabulary: CharacterVocabulary) -> Files:

@@ -13,30 +13,41 @@ from __future__ import annotations
 import json
 import tempfile
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from orature.core.errors import ModelError
+from orature.engines.language_codes import codes_of
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
-SPACE = "▁"
+SPACE, LANGUAGE = "▁", "<lang:"
 MODEL = "sentencepiece.bpe.model"
 
 
-def character_tokenizer(texts: Sequence[str]) -> Any:
-    """A tokenizer of every character of `texts`, in code point order after the special tokens and ▁."""
+def language_names(languages: Sequence[str], known: Iterable[str] = ()) -> list[str]:
+    """Tokens for `languages` (BCP-47) as this family writes them; [] for one alone where none is `known`."""
+    wanted = sorted({tag.lower() for tag in languages if tag != "und"})
+    held = {name[len(LANGUAGE) : -1] for name in known if name.startswith(LANGUAGE)}
+    if len(wanted) < 2 and not held:
+        return []
+    return [f"{LANGUAGE}{tag}>" for tag in wanted if not held.intersection(codes_of(tag))]
+
+
+def character_tokenizer(texts: Sequence[str], languages: Sequence[str] = ()) -> Any:
+    """A tokenizer of every character of `texts`, in code point order after the special tokens, languages and ▁."""
     letters = _letters(texts)
     if not letters:
         raise ModelError(
             "the training texts hold no character", next_step="give a corpus with transcripts before a new vocabulary"
         )
     pieces = [SPACE, *letters]
-    return _tokenizer([*SPECIAL, *pieces], _model(pieces))
+    return _tokenizer([*SPECIAL, *language_names(languages), *pieces], _model(pieces))
 
 
-def extend_tokenizer(tokenizer: Any, texts: Sequence[str]) -> Any:
-    """`tokenizer` with the characters of `texts` that it lacks after its own tokens; old texts split as before."""
+def extend_tokenizer(tokenizer: Any, texts: Sequence[str], languages: Sequence[str] = ()) -> Any:
+    """`tokenizer` with the characters of `texts` and the `languages` that it lacks after its own tokens; old texts
+    split as before."""
     from sentencepiece import sentencepiece_model_pb2
 
     if getattr(tokenizer, "do_upper_case", False):
@@ -45,7 +56,8 @@ def extend_tokenizer(tokenizer: Any, texts: Sequence[str]) -> Any:
     unknown = tokenizer.unk_token_id
     known = {letter for letter in _letters(texts) if unknown not in _split(tokenizer, letter)}
     added = [letter for letter in _letters(texts) if letter not in known]
-    if not added:
+    spoken = language_names(languages, tokens)
+    if not added and not spoken:
         return tokenizer
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(tokenizer.sp_model.serialized_model_proto())
@@ -55,7 +67,7 @@ def extend_tokenizer(tokenizer: Any, texts: Sequence[str]) -> Any:
         if letter not in held:
             proto.pieces.add(piece=letter, score=lowest - 1.0, type=proto.SentencePiece.NORMAL)
     settings = {"do_upper_case": tokenizer.do_upper_case, "lang_codes": tokenizer.init_kwargs.get("lang_codes")}
-    return _tokenizer([*tokens, *(a for a in added if a not in tokens)], proto.SerializeToString(), **settings)
+    return _tokenizer([*tokens, *spoken, *(a for a in added if a not in tokens)], proto.SerializeToString(), **settings)
 
 
 def read_tokenizer(folder: Path) -> Any:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
+from orature.core.errors import ConfigError
 from orature.core.types import Card, Refusal
 
 
@@ -35,8 +36,10 @@ class TextSearch:
     """How a translator looks for texts. With `sample`, `n_best` texts are drawn; else a beam search finds the best.
 
     `length_penalty` divides the log-probability of a text by its number of tokens to this power, as in transformers'
-    `generate`; `temperature` and `top_k` (0: all tokens) are for sampling alone; `max_ratio` bounds the tokens of a
-    translation by those of its source (and ten more): one that reaches the bound is a `Refusal` (`truncated`).
+    `generate`; a search is done when `beams` texts have ended (its `early_stopping=True`). `temperature` and `top_k`
+    (0: all tokens) are for sampling alone. `max_ratio` bounds the tokens of a translation by those of its source
+    (counted in eights, and ten more): one that reaches the bound is a `Refusal` (`truncated`). `n_best` over `beams`
+    makes so many beams.
     """
 
     beams: int = 5
@@ -46,6 +49,16 @@ class TextSearch:
     temperature: float = 1.0
     top_k: int = 0
     max_ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        """ConfigError for numbers that make no search."""
+        least = {"beams": 1, "n_best": 1, "top_k": 0}
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                raise ConfigError(f"{name} is {getattr(self, name)}", where=name, next_step=f"give {number} or more")
+        for name in ("temperature", "max_ratio"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}", where=name, next_step="give a number above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,10 @@ class Translation:
 
 Translations = tuple[Translation, ...]
 """What was found for one text, the best first; at least one, at most `n_best` (fewer where no more differ)."""
+
+
+SCORE_DIGITS = 3
+"""Scores are rounded: the bits behind depend on what is computed beside."""
 
 
 @runtime_checkable
@@ -83,7 +100,11 @@ class Translator(Protocol):
         ...
 
     def translate(self, requests: Sequence[TranslationRequest], search: TextSearch) -> list[Translations | Refusal]:
-        """One outcome a request, in order; trouble with one request is its `Refusal`, never an exception."""
+        """One outcome a request, in order; trouble with one request is its `Refusal`, never an exception.
+
+        Reasons: those of `refusal_by`, too-long (the source), truncated (the translation), no-text (it is empty),
+        translator-failed.
+        """
         ...
 
     def close(self) -> None:
@@ -95,3 +116,14 @@ class Translator(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def refusal_by(translator: Translator, request: TranslationRequest) -> Refusal | None:
+    """What every translator refuses (empty-text, unknown-language); None where there is nothing to refuse."""
+    if not request.text.strip():
+        return Refusal("empty-text", "there is nothing to translate")
+    try:
+        translator.check(request.source, request.target)
+    except ConfigError as error:
+        return Refusal("unknown-language", f"{error.what}; {error.next_step}")
+    return None

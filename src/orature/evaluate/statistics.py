@@ -17,7 +17,7 @@ Example::
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -123,6 +123,28 @@ def drawn_rates(
     return drawn, len(total)
 
 
+def drawn_sums(
+    table: Integers,
+    speakers: Sequence[str | None],
+    *,
+    by: By,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> tuple[Integers, int]:
+    """Sums of the columns of `table` (one row an utterance) a resample, shape (resamples, columns), and the units.
+
+    For figures that are no ratio of two sums, such as BLEU. Equal seeds draw the same units as `drawn_rates` does.
+    """
+    sums = _clusters(table, speakers, by)
+    units = len(sums)
+    blocks = []
+    for chosen in _chosen(units, resamples, seed):
+        rows = np.arange(len(chosen))[:, None] * units
+        times = np.bincount((chosen + rows).ravel(), minlength=chosen.size).reshape(chosen.shape)
+        blocks.append(times @ sums)
+    return np.concatenate(blocks), units
+
+
 def expanded_interval(drawn: Floats, units: int, *, between: bool = True) -> tuple[float, float]:
     """The 95 % interval of draws over so many `units` (at least `MIN_UNITS`), its tails widened as everywhere here.
 
@@ -152,10 +174,11 @@ def paired_difference(
     if len(total) < MIN_UNITS:
         return Difference(delta, None, None, None, unit)
     drawn_a, drawn_b = _draw_rates((first, second), total, resamples, seed)
-    return _difference(delta, drawn_b - drawn_a, len(total), unit)
+    return difference_of(delta, drawn_b - drawn_a, len(total), unit)
 
 
-def _difference(delta: float, drawn: Floats, units: int, unit: By) -> Difference:
+def difference_of(delta: float, drawn: Floats, units: int, unit: By) -> Difference:
+    """A difference from paired draws of it over so many `units` (at least `MIN_UNITS`), with interval and p-value."""
     low, high = _tails(drawn, units)
     below, above = int(np.count_nonzero(drawn <= 0)), int(np.count_nonzero(drawn >= 0))
     p = min(1.0, 2 * (min(below, above) + 1) / (len(drawn) + 1))
@@ -199,7 +222,7 @@ def macro_difference(
     drawn, units, unit = _draw_means(parts, [[part.errors, part.others] for part in parts], by, resamples, seed)
     if not drawn:
         return Difference(delta, None, None, None, unit)
-    return _difference(delta, drawn[1] - drawn[0], units, unit)
+    return difference_of(delta, drawn[1] - drawn[0], units, unit)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -223,32 +246,36 @@ def _draw_means(
     return [np.mean(rates, axis=0) for rates in zip(*drawn, strict=True)], fewest, unit
 
 
-def _clusters(values: Sequence[int], speakers: Sequence[str | None], by: By) -> Integers:
-    """Sums of `values` by speaker (in order of first appearance), or `values` as they are; shape (units,)."""
+def _clusters(values: Sequence[int] | Integers, speakers: Sequence[str | None], by: By) -> Integers:
+    """Sums of `values` by speaker (in order of first appearance), or `values` as they are; shape (units, ...)."""
     flat = np.asarray(values, dtype=np.int64)
     if by == "utterance":
         return flat
     number: dict[str | None, int] = {}
     where = np.asarray([number.setdefault(speaker, len(number)) for speaker in speakers], dtype=np.int64)
-    sums = np.zeros(len(number), dtype=np.int64)
+    sums = np.zeros((len(number), *flat.shape[1:]), dtype=np.int64)
     np.add.at(sums, where, flat)
     return sums
 
 
 def _draw_rates(errors: tuple[Integers, ...], total: Integers, resamples: int, seed: int) -> list[Floats]:
-    """`resamples` rates for each of `errors`, drawn over the same units; in blocks, so that memory stays bounded."""
-    units = len(total)
-    source = np.random.PCG64(seed)
+    """`resamples` rates for each of `errors`, drawn over the same units."""
     rates: list[list[Floats]] = [[] for _ in errors]
-    block = max(1, _BLOCK // units)
-    for begin in range(0, resamples, block):
-        shape = (min(block, resamples - begin), units)
-        raw = source.random_raw(shape[0] * shape[1]).reshape(shape)
-        chosen = ((raw >> np.uint64(32)) * np.uint64(units) >> np.uint64(32)).astype(np.int64)
+    for chosen in _chosen(len(total), resamples, seed):
         length = total[chosen].sum(axis=1)
         for drawn, wrong in zip(rates, errors, strict=True):
             drawn.append(wrong[chosen].sum(axis=1) / length)
     return [np.concatenate(blocks) for blocks in rates]
+
+
+def _chosen(units: int, resamples: int, seed: int) -> Iterator[Integers]:
+    """Numbers of the units of each resample, shape (some, units); in blocks, so that memory stays bounded."""
+    source = np.random.PCG64(seed)
+    block = max(1, _BLOCK // units)
+    for begin in range(0, resamples, block):
+        shape = (min(block, resamples - begin), units)
+        raw = source.random_raw(shape[0] * shape[1]).reshape(shape)
+        yield ((raw >> np.uint64(32)) * np.uint64(units) >> np.uint64(32)).astype(np.int64)
 
 
 def _tails(drawn: Floats, units: int, method: Literal["linear", "inverted_cdf"] = "linear") -> tuple[float, float]:

@@ -98,6 +98,11 @@ _TABLE: dict[str, Recipe] = {
         "orature.recipes.pseudo_label",
         "untranscribed speech brought in by pseudo-labels (slimIPL), beside labelled speech alone",
     ),
+    "speech_translation": Recipe(
+        "speech_translation",
+        "orature.recipes.speech_translation",
+        "what speech translation from a rich language brings, beside scratch and direct transfer",
+    ),
     "transfer": Recipe(
         "transfer",
         "orature.recipes.transfer",

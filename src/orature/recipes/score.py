@@ -14,6 +14,7 @@ from orature.core.errors import CorpusError
 from orature.core.files import refuse_unwritable
 from orature.core.progress import say
 from orature.data.corpus import Corpus
+from orature.engines.search_config import SearchConfig
 from orature.flow import Resources, Run, open_store
 from orature.recipes.backends import choose_backend
 from orature.recipes.scoring import decode_and_score
@@ -33,24 +34,18 @@ def score_model(
     decoder: Path | None = None,
     backend: str = "auto",
     fast: bool = False,
+    search: SearchConfig | None = None,
     resources: Resources | None = None,
     store: Path | None = None,
     command: str = "",
 ) -> dict[str, Any]:
     """The whole score file; raises ModelError, CorpusError or ConfigError for what cannot be scored.
 
-    `backend` and `fast`: see `recipes.backends`.
+    `backend` and `fast`: see `recipes.backends`; `search` is for encoder-decoders (None: greedy).
     """
     get(normaliser or NORMALISER)
     refuse_unwritable(to)
-    rows = Corpus.open(corpus).split(split)
-    if not len(rows):
-        known = ", ".join(Corpus.open(corpus).summary()["splits"])
-        raise CorpusError(
-            f"the corpus has no utterances in split {split!r}",
-            where=str(corpus),
-            next_step=f"choose one of {known}, or make splits with `orature split`",
-        )
+    _check_split(corpus, split)
     home = open_store(store)
     run = Run(home, recipe="evaluate", command=command)
     inputs = {"model": model_ref(model), "corpus": corpus_ref(corpus)}
@@ -65,6 +60,7 @@ def score_model(
         model=chosen.model,
         corpus=inputs["corpus"],
         precision=chosen.precision,
+        search=search,
         split=split,
         name=Path(model).name,
         corpus_name=corpus.name,
@@ -81,4 +77,16 @@ def score_model(
             command=command, run=run.id, rtf=rtf if isinstance(rtf, float) else None, model_path=str(model)
         ),
         extras=Extras(lineage=lineage_rows(home, scored)),
+    )
+
+
+def _check_split(corpus: Path, split: str) -> None:
+    """CorpusError where a corpus has no rows in the split."""
+    if len(Corpus.open(corpus).split(split)):
+        return
+    known = ", ".join(Corpus.open(corpus).summary()["splits"])
+    raise CorpusError(
+        f"the corpus has no utterances in split {split!r}",
+        where=str(corpus),
+        next_step=f"choose one of {known}, or make splits with `orature split`",
     )

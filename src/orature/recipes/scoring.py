@@ -17,6 +17,7 @@ from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.engines.phone_tokens import writes_phones
 from orature.engines.recognisers import can_read
+from orature.engines.search_config import SearchConfig
 from orature.engines.torch_fast import Precision
 from orature.evaluate.compare import compare
 from orature.evaluate.folder import open_scored
@@ -41,11 +42,22 @@ def decode_and_score(
     decoder: Ref | None = None,
     normaliser: str = NORMALISER,
     precision: Precision = "fp32",
+    search: SearchConfig | None = None,
 ) -> tuple[Ref, Ref]:
-    """The hypotheses and the score of one split; `decoder` is a folder with a decoder.json (None: best path)."""
+    """The hypotheses and the score of one split; `decoder` is a folder with a decoder.json (None: best path).
+
+    `search` is for encoder-decoders (None: greedy).
+    """
     decode = Transcribe(
-        model=model, corpus=corpus, split=split, language=language, decoder=decoder, precision=precision
+        model=model,
+        corpus=corpus,
+        split=split,
+        language=language,
+        decoder=decoder,
+        precision=precision,
+        search=search,
     )
+    how = {} if search is None else search.model_dump()
     heard = run.do(decode, on=on)
     scored = run.do(
         Evaluate(
@@ -54,7 +66,7 @@ def decode_and_score(
             split=split,
             model=name,
             corpus_name=corpus_name,
-            decoder={} if decoder is None else decoder_facts(run.path_of(decoder)),
+            decoder=how if decoder is None else decoder_facts(run.path_of(decoder)),
             normaliser=normaliser,
         )
     )

@@ -29,14 +29,17 @@ from orature.stages.pool import Pool
 from orature.stages.split import MakeSplits
 from orature.stages.train import Train
 from orature.text.letter_table import read_table
-from orature.train.config import Scale, TrainConfig
+from orature.train.config import PriorConfig, Scale, TrainConfig
 from orature.train.presets import preset_for
 
 UNKNOWN_SPEAKERS = 100
 """Taken for their number where a corpus does not name its speakers."""
 SCALES = ("smoke", "dev", "full")
-EXTRAS, LATER = ("lm", "back_translation"), ("pseudo_label", "speech_translation")
+EXTRAS, LATER = ("lm", "back_translation", "speech_translation"), ("pseudo_label",)
 """What `up` can do with more than transcribed speech, now and in later versions."""
+_OF_TEXT = ("lm", "back_translation")
+ATTENTION, SMOOTHING = "encoder-decoder", 0.1
+"""Orature's own network with a decoder, and the label smoothing of fairseq's S2T recipes, which it is trained with."""
 _TABLE = "table:"
 _ANY = Ref(key="external", stage="corpus", digest="0" * 64)
 """Stands for a corpus while options are looked at."""
@@ -60,11 +63,17 @@ class UpOptions:
     texts: tuple[str, ...] = ()
     """Text files for a language model and for back-translation."""
     extras: tuple[str, ...] | None = None
-    """What is done with the text, of `EXTRAS`; None: all that can be (see `recipes/up.py`)."""
+    """What is done with text and with other languages, of `EXTRAS`; None: all that can be (see `recipes/up.py`)."""
     voice: str = "espeak"
     """What reads the text for back-translation."""
     translation: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `BackTranslateConfig`."""
+    rich: str | None = None
+    """A transcribed corpus of a richer language, for speech translation."""
+    parallel: tuple[str, ...] = ()
+    """Sentence pairs of both languages."""
+    speech_translation: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `TranslationConfig`."""
 
     def __post_init__(self) -> None:
         """Wrong options are refused before a corpus is read, which can take long."""
@@ -86,8 +95,18 @@ class UpOptions:
                 raise ConfigError(f"{name} is not in this version", next_step="known: " + ", ".join(EXTRAS))
             if name not in EXTRAS:
                 raise ConfigError(f"there is nothing called {name!r} to train with", next_step=nearest(name, EXTRAS))
-        if self.extras and not self.texts:
-            raise ConfigError(f"{', '.join(self.extras)} needs text", next_step="name a file of sentences with --text")
+        of_text = [name for name in self.extras or () if name in _OF_TEXT]
+        if of_text and not self.texts:
+            raise ConfigError(f"{', '.join(of_text)} needs text", next_step="name a file of sentences with --text")
+        if {"back_translation", "speech_translation"} <= set(self.extras or ()):
+            raise ConfigError(
+                "back_translation and speech_translation each choose the model", next_step="ask for one of the two"
+            )
+        asked = self.extras is not None and "speech_translation" in self.extras
+        if (asked or self.parallel or self.speech_translation) and self.rich is None:
+            raise ConfigError(
+                "speech translation needs a transcribed corpus of a richer language", next_step="name it with --rich"
+            )
 
 
 FROM_NOTHING = ("network", "size", "subsampling", "normalisation", "overfit_clips")
@@ -128,7 +147,9 @@ def train_stage(run: Run, splits: Ref, options: UpOptions, *, name: str) -> Trai
     start = None if options.start is None else model_ref(options.start)
     folder = None if start is None else Path(start.path)
     languages = [str(tag) for tag in corpus.summary()["languages"]]
-    prior = settled(config.prior, folder, languages, head=config.head)
+    prior = PriorConfig(source="none")  # a decoder with attention learns its letters from nothing
+    if config.network != ATTENTION:
+        prior = settled(config.prior, folder, languages, head=config.head)
     config = config.model_copy(update={"prior": prior})
     rehearse = tuple(corpus_ref(Path(folder)) for folder in options.rehearse)
     label = config.size if start is None else family_of(Path(start.path)).name
@@ -167,6 +188,8 @@ def config_for(
         preset = preset_for(recipe_family(model_folder(options.start)), hours)
         config = override(TrainConfig(), preset.overrides(options.scale, hours=hours), "preset.")
         config = config.model_copy(update=_text_policy(model_folder(options.start)))
+    if options.train.get("network") == ATTENTION:
+        config = config.model_copy(update={"label_smoothing": SMOOTHING})
     return override(config.model_copy(update={"seed": options.seed}), with_table(options.train), "train.")
 
 

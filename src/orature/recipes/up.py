@@ -30,6 +30,7 @@ from orature.recipes.rehearsal import rehearsed
 from orature.recipes.scoring import decode_and_score, forgetting, score_of, zero_shot
 from orature.recipes.settings import override
 from orature.recipes.speech_steps import reads_itself
+from orature.recipes.speech_translation import publish_page
 from orature.recipes.training import (
     UpOptions,
     describe_recipe,
@@ -38,6 +39,7 @@ from orature.recipes.training import (
     start_of_up,
     train_stage,
 )
+from orature.recipes.up_translation import translated_arms, translation_settings
 from orature.stages.evaluate import Extras, lineage_rows, publish_results
 from orature.stages.ingest import ingest_stage
 from orature.stages.split import describe, read_splits
@@ -45,7 +47,7 @@ from orature.stages.train import Train
 from orature.train.config import Scale
 from orature.train.devices import usable_cores
 
-STORE = ".orature"
+STORE, TRANSLATION = ".orature", "speech_translation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,9 @@ def up(
     extras: Sequence[str] | None = None,
     voice: str = "espeak",
     translation: Mapping[str, Any] | None = None,
+    rich: str | Path | None = None,
+    parallel: Sequence[str | Path] = (),
+    speech_translation: Mapping[str, Any] | None = None,
     resources: Resources | None = None,
     store: Path | None = None,
     command: str = "",
@@ -83,8 +88,9 @@ def up(
     """The Python form of `orature up`; `split` and `train` override fields of `MakeSplits` and `TrainConfig`.
 
     `start` is a model folder, "none" for random weights, or None for the model that comes with the package (random
-    weights where `train` describes a network). `extras` is `--with` (None: what the text allows), `translation` holds
-    fields of `BackTranslateConfig`.
+    weights where `train` describes a network). `extras` is `--with` (None: what the material allows), `translation`
+    holds fields of `BackTranslateConfig`; `rich` is a corpus of a richer language, `parallel` sentence pairs with it,
+    and `speech_translation` holds fields of `TranslationConfig`.
     """
     old, watched = tuple(map(str, rehearse)), tuple(map(str, guards))
     first = start_of_up(None if start is None else str(start), train or {})
@@ -102,6 +108,9 @@ def up(
         extras=None if extras is None else tuple(extras),
         voice=voice,
         translation=translation or {},
+        rich=None if rich is None else str(rich),
+        parallel=tuple(map(str, parallel)),
+        speech_translation=speech_translation or {},
     )
     return run_up(source, to, options, resources=resources, store=store, command=command)
 
@@ -117,6 +126,8 @@ def run_up(
 ) -> UpResult:
     """Runs the whole way; raises the errors of its stages, each of which says what to do next."""
     refuse_unwritable(to)
+    if options.rich is not None:
+        translation_settings(options, resources)
     home = open_store(store or to / STORE)
     run = Run(home, recipe="up", command=command or f"orature up {source} --to {to} --scale {options.scale}")
     done = _computed(run, source, options, resources or Resources())
@@ -142,7 +153,8 @@ def _computed(run: Run, source: Path, options: UpOptions, on: Resources) -> _Don
         say(describe_recipe(Corpus.open(run.path_of(splits)), options))
         say(cost(stage, on))
     extras = extras_of(Corpus.open(run.path_of(splits)), options, on)
-    done = (_translated if "back_translation" in extras else _trained)(run, splits, stage, options, name, on)
+    make = _translated if "back_translation" in extras else _trained
+    done = (_translating if "speech_translation" in extras else make)(run, splits, stage, options, name, on)
     if "lm" in extras:
         _fuse(run, splits, stage, done, options, name, on)
     guarded = [Path(folder) for folder in (*options.rehearse, *options.guards)]
@@ -182,6 +194,33 @@ def _translated(run: Run, splits: Ref, stage: Train, options: UpOptions, name: s
     )
 
 
+def _translating(run: Run, splits: Ref, stage: Train, options: UpOptions, name: str, on: Resources) -> _Done:
+    """The usual training, and the arms of speech translation; the best on dev goes on."""
+    usual = _trained(run, splits, stage, options, name, on)
+    found = translated_arms(run, splits, options, name=name, on=on)
+    best = next(row for row in found.facts["arms"] if row["name"] == found.facts["chosen"])
+    _, dev = decode_and_score(
+        run,
+        model=usual.model,
+        corpus=splits,
+        split="dev",
+        language=stage.language,
+        name=stage.model_name,
+        corpus_name=name,
+        on=on,
+    )
+    usual_cer = float(score_of(run, dev)["cer"]["value"])
+    chosen = best["dev"]["cer"]["value"] < usual_cer
+    say(
+        f"dev CER {100 * usual_cer:.1f} % as usual, {100 * best['dev']['cer']['value']:.1f} % of {best['name']}: "
+        f"{best['name'] if chosen else 'the usual model'} is published"
+    )
+    usual.facts[TRANSLATION] = {**found.facts, "usual_dev_cer": usual_cer, "published": chosen}
+    if not chosen:
+        return usual
+    return _Done(found.model, found.heard, found.scored, zero_shot=usual.zero_shot, facts=usual.facts)
+
+
 def _fuse(run: Run, splits: Ref, stage: Train, done: _Done, options: UpOptions, name: str, on: Resources) -> None:
     """A language model on top, where the family can use one."""
     texts = [Path(text) for text in options.texts]
@@ -212,9 +251,14 @@ def translation_of(options: UpOptions) -> BackTranslateConfig:
 
 
 def extras_of(corpus: Corpus, options: UpOptions, on: Resources) -> tuple[str, ...]:
-    """What is done with the text: what was asked for; else all for which there is a voice of the language itself."""
-    if options.extras is not None or not options.texts:
-        return options.extras or ()
+    """What was asked for; else speech translation where there is a rich corpus, and with the text a language model
+    and, where there is a voice of the language itself, back-translation."""
+    if options.extras is not None:
+        return options.extras
+    if options.rich is not None:
+        return ("lm", TRANSLATION) if options.texts else (TRANSLATION,)
+    if not options.texts:
+        return ()
     language = options.language or only_language(corpus)
     why = reads_itself(options.voice, language, on) if language else "the corpus does not say its language"
     if why:
@@ -228,7 +272,7 @@ def plan(
 ) -> dict[str, Any]:
     """What `up` would do, as far as it can be known without doing it (`--dry-run`)."""
     home = open_store(store or to / STORE)
-    if options.texts:
+    if options.texts or options.rich is not None:
         return _plan_with_text(home, source, options, on or Resources())
     run = Run(home, recipe="up", command="")
     steps: list[dict[str, Any]] = []
@@ -251,21 +295,25 @@ def plan(
 
 
 def _plan_with_text(home: Store, source: Path, options: UpOptions, on: Resources) -> dict[str, Any]:
-    """The way with a language model, with back-translation, or with both."""
-    extras = options.extras or ("lm", "back_translation")
+    """The way with a language model, with back-translation, or with both; with speech translation."""
+    text = ("lm", "back_translation") if options.rich is None else ("lm",)
+    extras = options.extras or (*(text if options.texts else ()), *((TRANSLATION,) if options.rich else ()))
     settings = translation_of(options) if "back_translation" in extras else None
     if settings is not None:
         outlined = outline(settings)
     else:
         zero = ["transcribe", "evaluate"] if options.start is not None else []
         outlined = ["ingest", "split", *zero, "train", "transcribe", "evaluate"]
+    if TRANSLATION in extras:
+        arms = translation_settings(options, on).arms
+        outlined += ["split", *["train", "transcribe", "evaluate", "transcribe", "evaluate"] * len(arms)]
     if "lm" in extras:
         outlined += ["lm", "lm", "tune-decoder", "transcribe", "evaluate"]
     run = rehearsed(home, "up", outlined)
     shown = run.through(lambda: _computed(run, source, options, on), on)
     if settings is not None:
         shown["back_translation"] = settings.model_dump(mode="json")
-    if options.extras is None:
+    if options.extras is None and options.rich is None:
         shown["note"] = "back-translation is left out where the voice cannot read the language itself"
     return shown
 
@@ -313,5 +361,7 @@ def _publish(to: Path, run: Run, done: _Done) -> None:
     extras = Extras(
         train_log=train_log(run, done.model), lineage=lineage_rows(home, done.compared or done.scored), facts=done.facts
     )
+    if TRANSLATION in done.facts:
+        publish_page(done.facts[TRANSLATION], to / f"{TRANSLATION}.html", run.record.command)
     whole = publish_results(to, scored=run.path_of(done.scored), circumstances=circumstances, extras=extras)
     write_json(to / REPORT, whole | {"artefacts": done.keys})

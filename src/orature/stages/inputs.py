@@ -4,11 +4,13 @@ Example::
 
     run.do(Transcribe(model=model_ref(Path("model")), corpus=corpus_ref(Path("corpus")), split="test"))
     run.do(Synthesise(text=text_corpus_ref(Path("text")), voice=voice_ref("espeak"), language="sw"))
+    run.do(Translate(texts=corpus_ref(Path("corpus")), translator=translator_ref("fake"), source="es", target="qu"))
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from orature.core.identity import digest_file, digest_json
 from orature.data.corpus import Corpus
 from orature.engines.families import family_of
 from orature.engines.hub import model_folder
+from orature.engines.translator import Translator
+from orature.engines.translators import open_translator, parse_translator, translator_files
 from orature.engines.voice import Voice
 from orature.engines.voices import open_voice, parse_voice, voice_files
 from orature.flow import Ref
@@ -70,8 +74,8 @@ def text_corpus_ref(folder: Path) -> Ref:
     return Ref(key="external", stage="text", digest=corpus.digest, path=str(corpus.root))
 
 
-class VoiceRef(BaseModel, frozen=True, extra="forbid"):
-    """A voice as an input: its engine and that one's revision, and its model by content (by name if it has no files).
+class EngineRef(BaseModel, frozen=True, extra="forbid"):
+    """An engine as an input: its name and revision, and its model by content (by name if it has no files).
 
     `model` is local files, digested; `setting` what follows the engine's name where that is not a path.
     """
@@ -83,15 +87,25 @@ class VoiceRef(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def spec(self) -> str:
-        """What `open_voice` takes."""
+        """What `open_voice` or `open_translator` takes."""
         model = self.setting or (self.model.path if self.model is not None else "")
         return f"{self.engine}:{model}" if model else self.engine
 
     @property
     def public_name(self) -> str:
-        """The voice without the path of anybody's machine."""
+        """The engine and its model without the path of anybody's machine."""
         name = "" if self.model is None else Path(self.model.path).name
         return ":".join(part for part in (self.engine, name) if part)
+
+
+class VoiceRef(EngineRef, frozen=True, extra="forbid"):
+    """A voice as an input."""
+
+
+class TranslatorRef(EngineRef, frozen=True, extra="forbid"):
+    """A translator as an input; `backend` as of `open_translator`."""
+
+    backend: str = "auto"
 
 
 def voice_ref(spec: str, voice: Voice | None = None) -> VoiceRef:
@@ -105,9 +119,30 @@ def voice_ref(spec: str, voice: Voice | None = None) -> VoiceRef:
             revision = opened.card.revision
     else:
         revision = voice.card.revision
-    files = [(path, digest_file(path)) for path in voice_files(spec)]
-    at = Path(name.model).absolute()
-    is_path = bool(name.model) and at.exists()
+    return VoiceRef(engine=name.engine, revision=revision, **_model(name.model, voice_files(spec), "voice"))
+
+
+def translator_ref(spec: str, translator: Translator | None = None, *, backend: str = "auto") -> TranslatorRef:
+    """The translator that `spec` names (`translator`: the same, opened already); errors as of `open_translator`.
+
+    Its key changes with the engine's revision, with the content of every file that its texts depend on, and with
+    `backend`.
+    """
+    name = parse_translator(spec)
+    if translator is None:
+        with open_translator(spec, backend=backend) as opened:
+            revision = opened.card.revision
+    else:
+        revision = translator.card.revision
+    model = _model(name.model, translator_files(spec), "translator")
+    return TranslatorRef(engine=name.engine, revision=revision, backend=backend, **model)
+
+
+def _model(name: str, paths: Sequence[Path], stage: str) -> dict[str, Any]:
+    """The fields `model` and `setting` of an engine whose model is called `name` and consists of `paths`."""
+    files = [(path, digest_file(path)) for path in paths]
+    at = Path(name).absolute()
+    is_path = bool(name) and at.exists()
     ref = None
     if files:
         named = {
@@ -115,8 +150,15 @@ def voice_ref(spec: str, voice: Voice | None = None) -> VoiceRef:
             for path, digest in files
         }
         place = at if is_path else files[0][0].absolute().parent
-        ref = Ref(key="external", stage="voice", digest=digest_json(named), path=str(place))
-    return VoiceRef(engine=name.engine, revision=revision, model=ref, setting="" if is_path and files else name.model)
+        ref = Ref(key="external", stage=stage, digest=digest_json(named), path=str(place))
+    return {"model": ref, "setting": "" if is_path and files else name}
+
+
+def text_file_ref(path: Path) -> Ref:
+    """A file of text by its content; BadInput where there is none."""
+    if not path.is_file():
+        raise BadInput(f"no such text file: {path}", next_step="name a file of text")
+    return Ref(key="external", stage="text-source", digest=digest_file(path), path=str(path.absolute()))
 
 
 def read_result(path: Path, *, what: str, version: int, needed: str, make: str, again: str) -> dict[str, Any]:

@@ -43,8 +43,10 @@ class Train(Stage):
     embargo: a training row that repeats a dev or test sentence or recording stops the run (law 5). `start` is a model
     folder of any trainable family; one that writes phones lends the letters their first weights by `config.prior`,
     learned from the train split of `corpus` alone and shown in `prior.tsv`. `rehearse` are corpora of old languages,
-    mixed into training by `config.mix.rehearsal_share` and standing guard on dev; `guards` only stand guard; `language`
-    is the target where the family asks for one.
+    mixed into training by `config.mix.rehearsal_share` and standing guard on dev; `guards` only stand guard. The
+    train transcripts of `vocabulary` add their characters to a new vocabulary, so that a later training on them finds
+    all its characters, and their dev and test are embargoed too. `language` is the target where the family asks for
+    one.
     """
 
     name: ClassVar[str] = "train"
@@ -54,6 +56,7 @@ class Train(Stage):
     start: Ref | None = None
     rehearse: tuple[Ref, ...] = ()
     guards: tuple[Ref, ...] = ()
+    vocabulary: tuple[Ref, ...] = ()
     language: str = ""
     model_name: str = ""
     reject_limit: float = 0.5
@@ -63,7 +66,8 @@ class Train(Stage):
         device = prepare_device(ctx.resources.device, ctx.resources.threads)
         old = [Corpus.open(ctx.path_of(ref)) for ref in self.rehearse]
         guarded = [Corpus.open(ctx.path_of(ref)) for ref in self.guards]
-        material = gather(Corpus.open(ctx.path_of(self.corpus)), old, guarded, self.config)
+        words = [Corpus.open(ctx.path_of(ref)) for ref in self.vocabulary]
+        material = gather(Corpus.open(ctx.path_of(self.corpus)), old, guarded, self.config, words)
         job = Job(
             config=self.config,
             texts=tuple(material.texts),
@@ -101,7 +105,9 @@ class Train(Stage):
         return job, []
 
     def _prior(self, ctx: StageContext, job: Job, material: Material, device: str) -> Prior | None:
-        """What the letters begin as where the start writes phones; once a key."""
+        """What the letters of a CTC model begin as where the start writes phones; once a key."""
+        if self.config.network == "encoder-decoder":
+            return None
         policy = material.policy
         rows = [(row, text) for row in material.train if (text := prepare(row.text or "", policy))]
         with ctx.progress("train: listening for phones", self.config.prior.seconds, "s") as bar:
@@ -156,6 +162,7 @@ class Train(Stage):
             "start": None
             if self.start is None
             else {"name": material.start_name(job.start), "digest": self.start.digest},
+            "start_parts": self.config.start_parts,
             "rehearsal": [ref.digest for ref in self.rehearse],
             "train_utterances": len(job.train),
             "train_hours": round(material.hours, 4),
@@ -193,7 +200,7 @@ def _fitting(job: Job, material: Material) -> tuple[Job, Made, list[Reject]]:
     Of Orature's Conformer the coarser steps (40 ms) are taken unless they lose more than 1 % of the utterances.
     """
     wanted = job.config.subsampling
-    own = job.start is None and job.config.network == "conformer"
+    own = job.start is None and job.config.network in ("conformer", "encoder-decoder")
     choices = ((4, 2) if wanted == "auto" else (wanted,)) if own else (4,)
     for subsampling in choices:
         tried = replace(job, subsampling=subsampling)

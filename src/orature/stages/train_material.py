@@ -64,8 +64,14 @@ class Material:
             return folder.name
 
 
-def gather(corpus: Corpus, rehearsal: Sequence[Corpus], guards: Sequence[Corpus], config: TrainConfig) -> Material:
-    """Rows and texts (of `guards` dev alone).
+def gather(
+    corpus: Corpus,
+    rehearsal: Sequence[Corpus],
+    guards: Sequence[Corpus],
+    config: TrainConfig,
+    vocabulary: Sequence[Corpus] = (),
+) -> Material:
+    """Rows and texts (of `guards` dev alone); train of `vocabulary` adds to the texts, its dev and test are embargoed.
 
     CorpusError where a split is missing, LeakFound where training rows breach the embargo; rehearsal rows that do are
     rejected with their reason.
@@ -74,8 +80,9 @@ def gather(corpus: Corpus, rehearsal: Sequence[Corpus], guards: Sequence[Corpus]
     old: list[tuple[list[Utterance], list[Utterance]]] = [_rows(one) for one in rehearsal]
     old_train = [row for rows, _ in old for row in rows] if config.mix.rehearsal_share > 0 else []
     old_dev = [row for _, rows in old for row in rows] + [row for one in guards for row in one.split("dev")]
-    tests = [row for one in (corpus, *rehearsal, *guards) for row in one.split("test")]
-    index = EmbargoIndex.of([*dev, *old_dev], tests)
+    tests = [row for one in (corpus, *rehearsal, *guards, *vocabulary) for row in one.split("test")]
+    others = [row for one in vocabulary for row in one.split("dev")]
+    index = EmbargoIndex.of([*dev, *old_dev, *others], tests)
     refuse_breach(train, index, where=str(corpus.root))
     old_train, rejects = screen(old_train, index)
     targets = sorted({row.language for row in train})
@@ -86,7 +93,7 @@ def gather(corpus: Corpus, rehearsal: Sequence[Corpus], guards: Sequence[Corpus]
         dev=dev,
         old_train=old_train,
         old_dev=old_dev,
-        texts=texts_of(rows, policy),
+        texts=texts_of([*rows, *(row for one in vocabulary for row in one.split("train"))], policy),
         policy=policy,
         targets=targets,
         languages=sorted({row.language for row in rows}),

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from orature.data.tarspan import tar_span
 from orature.engines.ctc_recogniser import Decoder
 from orature.engines.protocol import Recogniser, Samples
 from orature.engines.recognisers import load_recogniser
+from orature.engines.search_config import SearchConfig
 from orature.engines.torch_fast import Precision
 from orature.flow import Ref, Stage, StageContext
 from orature.flow.shards import shard_name
@@ -45,7 +47,7 @@ class Transcribe(Stage):
     `decoder` is a folder with a decoder.json (see `TuneDecoder`; None: best path, or greedy), `language` chooses an
     adapter or a language token where the family has them. `precision` "bf16" computes matrix products in bfloat16 (of
     encoder-decoders: the encoder's): quicker on some processors, and not quite the same texts, so it is part of what is
-    done.
+    done. `search` is how an encoder-decoder looks for texts (None: greedily).
     """
 
     name: ClassVar[str] = "transcribe"
@@ -56,6 +58,7 @@ class Transcribe(Stage):
     decoder: Ref | None = None
     language: str = ""
     precision: Precision = "fp32"
+    search: SearchConfig | None = None
 
     def run(self, ctx: StageContext) -> None:
         """Shards of 200 utterances, so that a crash costs no more than one; the digest leaves paths out."""
@@ -66,7 +69,8 @@ class Transcribe(Stage):
             threads = on.threads or max(1, usable_cores() // on.workers)
             device = prepare_device(on.device, threads)
         decoder = "" if self.decoder is None else str(ctx.path_of(self.decoder))
-        work = partial(_shard, str(ctx.path_of(self.model)), device, threads, self.language, decoder, self.precision)
+        how = _How(str(ctx.path_of(self.model)), device, threads, self.language, decoder, self.precision, self.search)
+        work = partial(_shard, how)
         began = time.monotonic()
         needs = self._needs(ctx, corpus) if on.executor == "ray" else []
         rows = in_order(corpus, key=lambda row: row.id, pack=_packed, unpack=_unpacked, within=ctx.state)
@@ -118,12 +122,29 @@ def _unpacked(held: list[Any]) -> Utterance:
     return Utterance(held[0], AudioSpan(*held[1:5]), *held[5:])
 
 
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What a shard is decoded with (it crosses process borders)."""
+
+    model: str
+    device: str
+    threads: int
+    language: str
+    decoder: str
+    precision: Precision
+    search: SearchConfig | None
+
+
 @lru_cache(maxsize=1)
-def _model(folder: str, device: str, threads: int, language: str, decoder: str, precision: Precision) -> Recogniser:
+def _model(how: _How) -> Recogniser:
     """Once a process; sets its number of threads."""
-    device = prepare_device(device, threads)
     return load_recogniser(
-        folder, device=device, language=language or None, decoder=decoder_in(decoder), precision=precision
+        how.model,
+        device=prepare_device(how.device, how.threads),
+        language=how.language or None,
+        decoder=decoder_in(how.decoder),
+        precision=how.precision,
+        search=how.search,
     )
 
 
@@ -136,21 +157,12 @@ def decoder_in(folder: str) -> Decoder | None:
     return load_decoder(Path(folder))
 
 
-def _shard(
-    model: str,
-    device: str,
-    threads: int,
-    language: str,
-    decoder: str,
-    precision: Precision,
-    rows: Sequence[Utterance],
-    folder: Path,
-) -> dict[str, Any]:
+def _shard(how: _How, rows: Sequence[Utterance], folder: Path) -> dict[str, Any]:
     """Decodes one shard, utterances of like length together; audio that cannot be read becomes a refusal.
 
     Files are read by other threads while the model works, one group ahead of it.
     """
-    recogniser = _model(model, device, threads, language, decoder, precision)
+    recogniser = _model(how)
     outcomes: list[Hypothesis | Refusal] = [Refusal("not-decoded", "the recogniser gave no answer")] * len(rows)
     with ThreadPoolExecutor(_READERS) as readers:
         for group in _read_ahead(readers, rows):

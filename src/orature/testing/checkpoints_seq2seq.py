@@ -223,3 +223,14 @@ def speech2text_folder(
     network, vocabulary = fresh(texts, "tiny", seed=seed, **{**small, **overrides})
     _used(network.model)
     return write_folder(folder, files(network, vocabulary), "mit", ["en"])
+
+
+def encoder_decoder_folder(
+    folder: Path, *, texts: Sequence[str] = TEXTS, languages: Sequence[str] = (), seed: int = 0
+) -> Path:
+    """Our own encoder-decoder (size micro); several `languages` get a token each."""
+    from orature.engines.encoder_decoder_family import files, fresh
+
+    torch.manual_seed(seed)
+    network, tokens = fresh(texts, "micro", languages=languages)
+    return write_folder(folder, files(network, tokens), "mit", list(languages) or ["en"])

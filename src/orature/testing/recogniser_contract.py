@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from orature.core.errors import ModelError
-from orature.engines.families import Start, family_of
+from orature.engines.families import Start, family_of, read_config
 from orature.engines.hf_folder import quiet
 from orature.engines.network import CtcNetwork
 from orature.engines.protocol import Samples
@@ -165,6 +165,8 @@ def check_overfits(
 
 def without_dropout(folder: Path) -> dict[str, Any]:
     """Overrides that put every dropout of a checkpoint's config to 0."""
+    if str(read_config(folder).get("model_type")).startswith("orature-"):
+        return {"dropout": 0.0}
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder)

@@ -239,6 +239,20 @@ class BothChecks:
         return {**self.ngrams.to_json(), **self.langid.to_json(), "method": "both"}
 
 
+def usable_check(transcripts: Sequence[str], language: str, method: Method) -> LanguageCheck | None:
+    """The check that can be made of those that `method` asks for; None where none can.
+
+    MissingExtra where py3langid is asked for and not installed.
+    """
+    ngrams = method in ("ngrams", "both") and sum(map(len, transcripts)) >= LEAST_TRAINING
+    known = method in ("langid", "both") and language != "und" and bool(langid_code(language))
+    if ngrams and known:
+        return BothChecks(LangidCheck(language), NgramCheck.trained(transcripts))
+    if ngrams:
+        return NgramCheck.trained(transcripts)
+    return LangidCheck(language) if known else None
+
+
 def sample(texts: Iterable[str], most: int) -> list[str]:
     """At most so many different texts, chosen by their hashes: the same from the same texts in any order."""
     marked = sorted({(digest_bytes(text.encode("utf-8")), text) for text in texts})

@@ -36,7 +36,7 @@ class Best(BaseModel):
     figure: float
 
 
-class Progressed(BaseModel):
+class Progressed(BaseModel, ser_json_inf_nan="constants"):
     """Where a run stands."""
 
     update: int = 0
@@ -45,6 +45,8 @@ class Progressed(BaseModel):
     epoch_began: int = 0
     """The update before which the epoch began."""
     audio_s: float = 0.0
+    tokens: int = 0
+    """Seen by a translator."""
     loss_count: int = 0
     figures: dict[str, float] = Field(default_factory=dict)
     """Sums since the last evaluation: loss, weight, and what the learner counts."""

@@ -27,7 +27,7 @@ _FEW_SPEAKERS = 10
 
 def sizes_of(network: str) -> tuple[str, ...]:
     """The sizes in which a network can be made from nothing."""
-    if network == "conformer":
+    if network in ("conformer", "encoder-decoder"):
         return ConformerConfig.sizes()
     return TransformerConfig.sizes() if network == "transformer" else ("tiny", "small")
 
@@ -35,10 +35,11 @@ def sizes_of(network: str) -> tuple[str, ...]:
 class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     """A training run, from nothing or from a checkpoint; learning rates are for AdamW, times in seconds of audio."""
 
-    network: Literal["conformer", "transformer", "speech2text"] = "conformer"
-    """What is trained from nothing; a checkpoint brings its own."""
+    network: Literal["conformer", "transformer", "speech2text", "encoder-decoder"] = "conformer"
+    """What is trained from nothing; a checkpoint brings its own. encoder-decoder: a Conformer with an attention decoder
+    and a CTC head, which also takes up the encoder of a Conformer."""
     size: str = "tiny"
-    """Size of a network from nothing, see `ConformerConfig.of_size` and `TransformerConfig.of_size`."""
+    """Size of a network from nothing, see `ConformerConfig`, `TransformerConfig` and `EncoderDecoderConfig.of_size`."""
     subsampling: Literal["auto", 2, 4] = "auto"
     normalisation: Normalisation = "mean-variance"
     """Of the features, an utterance at a time; see `orature.engines.features.normalise`."""
@@ -48,6 +49,9 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
     head: Literal["auto", "new", "extend", "keep"] = "auto"
     """The output layer of a checkpoint, see `orature.engines.families.Start`."""
+    start_parts: Literal["all", "encoder", "encoder+decoder"] = "all"
+    """What of an encoder-decoder is taken up; the rest is drawn anew, with the texts' own vocabulary. The body of the
+    decoder is without its embeddings and output layer."""
     prior: PriorConfig = PriorConfig()
     """What a new output layer on a model of phones begins as."""
     model_overrides: dict[str, float | int | bool | str] = Field(default_factory=dict)
@@ -55,7 +59,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     freeze: tuple[Literal["features", "encoder", "decoder"], ...] = ()
     """Parts that are never trained."""
     freeze_encoder_updates: int = Field(default=0, ge=0)
-    """So many updates train the output layer alone."""
+    """So many updates leave the encoder as it is: the output layer, or the decoder, learns alone."""
     train_only: Literal["all", "adapters", "lora", "head"] = "all"
     lora_rank: int = Field(default=16, ge=1)
 
@@ -83,6 +87,8 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     """Weight of the language-identification loss where there are several languages."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Attention models only."""
+    ctc_weight: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Of the CTC loss beside attention in an encoder-decoder of ours; None: 0.3. Translation wants it low."""
     mix: MixConfig = MixConfig()
 
     evaluate_every: int = Field(default=100, ge=1)
@@ -91,7 +97,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     stop_on_blanks: bool = True
     """Whether a run ends with an error where its second half writes nothing but blanks; else it scores as it is."""
     select: str = "cer"
-    """What chooses the checkpoint on dev: cer (all utterances), macro-cer, or language:xx."""
+    """What chooses the checkpoint on dev: cer (all utterances), macro-cer, language:xx, or loss."""
     average: int = Field(default=5, ge=1)
     """So many of the best checkpoints are averaged; the average is kept if it is better on dev."""
     overfit_clips: int = Field(default=16, ge=0)

@@ -39,7 +39,9 @@ class DevReport:
     """Languages of `languages` that are not targets."""
 
     def selection(self, select: str) -> float:
-        """The figure that chooses a checkpoint: "cer", "macro-cer" or "language:xx"; ConfigError for an unknown one."""
+        """The figure that chooses a checkpoint: "cer", "macro-cer", "language:xx" or "loss"; ConfigError for others."""
+        if select == "loss":
+            return self.loss
         if select == "cer":
             return self.cer
         if select == "macro-cer":
@@ -49,7 +51,7 @@ class DevReport:
             return self.languages[language]
         raise ConfigError(
             f"checkpoints cannot be chosen by {select!r}",
-            next_step="choose cer, macro-cer or language:xx with one of: " + ", ".join(sorted(self.languages)),
+            next_step="choose cer, macro-cer, loss or language:xx with one of: " + ", ".join(sorted(self.languages)),
         )
 
     def row(self) -> dict[str, object]:

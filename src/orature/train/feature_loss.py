@@ -38,8 +38,9 @@ class FeatureLoss:
             return logits_BTV.sum() * 0.0, 0.0
         matrix_VF = self.matrix_VF.to(logits_BTV.device)
         rows, steps = (list(part) for part in zip(*places, strict=True))
-        phones_NV = logits_BTV[rows, steps, 2:].float().softmax(dim=-1)
-        expected_NF = (phones_NV @ matrix_VF[2:]).clamp(1e-5, 1 - 1e-5)
+        with torch.autocast(logits_BTV.device.type, enabled=False):  # 1 - 1e-5 is 1 in bfloat16
+            phones_NV = logits_BTV[rows, steps, 2:].float().softmax(dim=-1)
+            expected_NF = (phones_NV @ matrix_VF[2:]).clamp(1e-5, 1 - 1e-5)
         wanted_NF = matrix_VF[tokens]
         cross = wanted_NF * expected_NF.log() + (1 - wanted_NF) * (1 - expected_NF).log()
         return -cross.mean(dim=-1).sum(), float(len(places))

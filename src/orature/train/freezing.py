@@ -1,8 +1,9 @@
 """Which weights a run trains, and from which update on.
 
 Policies: parts that stay frozen all along (`freeze`; the convolutional front end of wav2vec 2.0 by default, as fairseq
-does in every regime), a body that joins in after some updates (`freeze_encoder_updates`), adapters or LoRA matrices
-with the output layer only, or the output layer alone (`train_only`).
+does in every regime), an encoder that joins in after some updates (`freeze_encoder_updates`; what reads it, an output
+layer or a decoder, learns from the first on), adapters or LoRA matrices with the output layer only, or the output layer
+alone (`train_only`).
 
 Example::
 
@@ -18,9 +19,10 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from orature.core.errors import ConfigError
-from orature.engines.network import Network
+from orature.engines.network import Network, Part
 from orature.train.config import TrainConfig
 
+_AT_ONCE: tuple[Part, ...] = ("head", "adapters", "decoder")
 _ONLY = {"adapters": ("adapters", "head"), "lora": ("adapters", "head"), "head": ("head",)}
 
 
@@ -53,7 +55,7 @@ class Freezing:
         frozen = set(config.freeze) if allowed is None else {part for part in parts if part not in allowed}
         held = {id(p) for part in frozen for p in parts.get(part, [])}
         trained = [p for p in module.parameters() if id(p) not in held]
-        learns = {id(p) for p in parts.get("head", [])} | {id(p) for p in parts.get("adapters", [])}
+        learns = {id(p) for part in _AT_ONCE for p in parts.get(part, [])}
         outside = {id(p) for part in parts.values() for p in part}
         waiting = [p for p in trained if id(p) not in learns and id(p) in outside]
         until = config.freeze_encoder_updates

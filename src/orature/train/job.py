@@ -41,10 +41,12 @@ if TYPE_CHECKING:
 
 _PROMPT = 6
 """Room for the tokens around a text: start, language, task, end."""
+ENCODER_DECODER, CONFORMER = "orature-encoder-decoder", "orature-conformer-ctc"
 _FROM_NOTHING = {
-    "conformer": "orature-conformer-ctc",
+    "conformer": CONFORMER,
     "transformer": "orature-transformer-ctc",
     "speech2text": "speech_to_text",
+    "encoder-decoder": ENCODER_DECODER,
 }
 
 
@@ -110,6 +112,8 @@ class Job:
     """Labels for `unlabelled` while it trains."""
     masked: MaskedConfig | None = None
     """Masked prediction in place of transcripts; `config` then has its masks (`MaskedConfig.applied`)."""
+    text: bool = False
+    """Text alone: the decoder of an encoder-decoder of ours learns sentences that nobody speaks."""
     preference: Preferences | None = None
     """Preferences in place of transcripts, one choice for each of `train`; see `orature.train.preference`."""
     train: tuple[Example, ...] = field(default=(), repr=False)
@@ -132,8 +136,10 @@ class Job:
         if config.network == "speech2text":
             from orature.engines.speech2text import fresh
 
-            writer, pieces = fresh(list(self.texts), cast(Any, config.size), seed=config.seed)
+            writer, pieces = fresh(list(self.texts), cast(Any, config.size), seed=config.seed, languages=self.languages)
             return families()[_FROM_NOTHING[config.network]], writer, pieces
+        if config.network == "encoder-decoder":
+            return self._encoder_decoder()
         characters = PhoneTokens(self.phones) if self.phones else Characters.of(self.texts)
         family = families()[_FROM_NOTHING[config.network]]
         fields: dict[str, Any] = {"vocabulary": len(characters), "dropout": config.dropout}
@@ -144,8 +150,22 @@ class Job:
         fields |= {"subsampling": self.subsampling, "normalisation": config.normalisation}
         return family, ConformerCtc(ConformerConfig.of_size(cast(Any, config.size), **fields)), characters
 
+    def _encoder_decoder(self) -> tuple[Family, Network, Vocabulary]:
+        from orature.engines.encoder_decoder_family import fresh
+
+        config = self.config
+        made = fresh(
+            list(self.texts),
+            cast(Any, config.size),
+            languages=self.languages,
+            dropout=config.dropout,
+            subsampling=self.subsampling,
+            normalisation=config.normalisation,
+        )
+        return families()[ENCODER_DECODER], *made
+
     def _from_start(self, folder: Path) -> tuple[Family, Network, Vocabulary]:
-        config, family = self.config, family_of(folder)
+        config, family = self.config, _family_for(folder, self.config)
         if family.kind == "recogniser":
             raise ConfigError(
                 f"{family.name} models can be used but not trained here",
@@ -158,6 +178,7 @@ class Job:
             overrides=config.model_overrides,
             adapters=config.train_only == "adapters",
             prior=self.prior,
+            parts=config.start_parts,
         )
         network, vocabulary = family.module().begin(folder, list(self.texts), start)
         if config.train_only == "lora":
@@ -176,10 +197,21 @@ class Job:
         if family.kind == "ctc":
             ctc, characters = cast(CtcNetwork, network), cast(CtcVocabulary, vocabulary)
             return CtcLearner(ctc, characters, self.config, self.languages, self.feature_weight)
+        from orature.train.joint import CTC_WEIGHT, JointLearner, refuse_ctc_weight
         from orature.train.seq2seq import Seq2SeqLearner
 
+        weight, smoothing = self.config.ctc_weight, self.config.label_smoothing
+        if family.name == "encoder-decoder":
+            both, words = cast(Any, network), cast(Any, vocabulary)
+            if self.text:
+                from orature.train.decoder_text import TextLearner
+
+                return TextLearner(both, words, label_smoothing=smoothing)
+            weight = CTC_WEIGHT if weight is None else weight
+            return JointLearner(both, words, ctc_weight=weight, label_smoothing=smoothing, language=self.language)
+        refuse_ctc_weight(family.name, weight)
         writer, tokens = cast("Seq2SeqNetwork", network), cast("Seq2SeqVocabulary", vocabulary)
-        return Seq2SeqLearner(writer, tokens, label_smoothing=self.config.label_smoothing)
+        return Seq2SeqLearner(writer, tokens, label_smoothing=smoothing)
 
     def _masked_learner(
         self, masked: MaskedConfig, family: Family, network: Network, vocabulary: Vocabulary
@@ -197,6 +229,10 @@ class Job:
 
     def loaders(self, made: Made, micro_seconds: float | None = None, *, processes: int = 1) -> tuple[Loader, Loader]:
         """Loaders of train and dev; several processes on a machine share the memory for decoded recordings."""
+        if self.text:
+            from orature.train.decoder_text import TextLoader
+
+            return TextLoader(self.train, self.config, micro_seconds=micro_seconds), TextLoader(self.dev, self.config)
         space = tuple(made.vocabulary.encode(" "))
         speech = None if self.speech is None else SpeechSource(self.speech, workers=self.speech_workers)
         train = Loader(
@@ -232,3 +268,20 @@ class Job:
         if self.masked is None or self.masked.keep_weight > 0:
             return found
         return found.without(made.network.parts()["head"])
+
+
+def _family_for(folder: Path, config: TrainConfig) -> Family:
+    """The family of a start; a Conformer of ours becomes the encoder of an encoder-decoder where that is asked for.
+
+    ConfigError where parts of a start are asked for that a CTC model does not have.
+    """
+    family = family_of(folder)
+    if config.network == "encoder-decoder" and family == families()[CONFORMER]:
+        return families()[ENCODER_DECODER]
+    if config.start_parts != "all" and family.kind == "ctc":
+        raise ConfigError(
+            f"start_parts={config.start_parts} is for encoder-decoders, and this start is a CTC model ({family.name})",
+            where=str(folder),
+            next_step="leave start_parts out, or make an encoder-decoder of a Conformer: --set network=encoder-decoder",
+        )
+    return family

@@ -8,11 +8,27 @@ Example::
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
-from orature.train.config import TrainConfig
+
+class Scheduled(Protocol):
+    """What the learning rate follows from; see `orature.train.config.TrainConfig`."""
+
+    @property
+    def updates(self) -> int: ...
+    @property
+    def peak_lr(self) -> float: ...
+    @property
+    def schedule(self) -> str: ...
+    @property
+    def warmup_share(self) -> float: ...
+    @property
+    def hold_share(self) -> float: ...
+    @property
+    def final_lr_share(self) -> float: ...
 
 
-def learning_rate(update: int, config: TrainConfig) -> float:
+def learning_rate(update: int, config: Scheduled) -> float:
     """Linear warm-up to `peak_lr`, then by `schedule` down to `final_lr_share` of the peak at the last update.
 
     "tri-stage" holds the peak for `hold_share` of the updates and then falls exponentially (fairseq's tri-stage

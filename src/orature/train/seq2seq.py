@@ -86,7 +86,10 @@ class Seq2SeqLearner:
         logits_BLV = (self.module if module is None else module)(
             batch.samples_BS.to(device), batch.lengths_B.to(device), labels_BL.to(device), spans
         )
-        learned_BL = learned_BL.to(device)
+        return self.written(logits_BLV, learned_BL.to(device))
+
+    def written(self, logits_BLV: Tensor, learned_BL: Tensor) -> Losses:
+        """The loss of logits for the labels that are learned, and how many of them are the most probable token."""
         total = self._cross_entropy(logits_BLV, learned_BL, self.label_smoothing)
         tokens = float((learned_BL != IGNORED).sum())
         hits = float(((logits_BLV.argmax(dim=-1) == learned_BL) & (learned_BL != IGNORED)).sum())

@@ -54,7 +54,11 @@ class LiveLine:
     @property
     def audio_s_per_s(self) -> float:
         """Seconds of training audio a second of wall time since the start, evaluations included."""
-        return self._seconds / max(1e-9, time.monotonic() - self._began)
+        return self.per_s(self._seconds)
+
+    def per_s(self, amount: float) -> float:
+        """An amount since the start by seconds of wall time, evaluations included."""
+        return amount / max(1e-9, time.monotonic() - self._began)
 
     def _draw(self, row: Mapping[str, object]) -> None:
         """The figures of a row of the log as curves; a row without its update is left out."""

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# What speech translation from a rich language brings a target, beside scratch and direct transfer.
+#
+#   experiments/speech_translation.sh CORPORA OUT [STEP...]        steps: rich arms rich_too base
+#
+# Target: Kichwa, real speech. Rich language: Spanish, SYNTHETIC speech: espeak-ng voices read the Spanish translations of
+# the Kichwa train transcripts and of the pairs without audio. A rich corpus of real speech would take its place. CORPORA
+# holds kichwa_killkan; OUT receives models and figures. Every step goes on where it was.
+set -euo pipefail
+CORPORA=${1:?folder of the corpora}
+OUT=${2:?folder for the results}
+STEPS=${*:3}
+STEPS=${STEPS:-rich arms rich_too base}
+SOURCE=$CORPORA/kichwa_killkan
+export OMP_NUM_THREADS=1 ORATURE_STORE=$OUT/store
+mkdir -p "$OUT"
+step() { [[ " $STEPS " == *" $1 "* ]]; }
+
+# 1. Pairs of Spanish and Kichwa with their splits, translations of the train sentences by persons, and Spanish speech.
+if step rich; then
+  awk -F'\t' 'NR == 1 { print "es\tque\tsplit" } NR > 1 { print $3 "\t" $2 "\t" $5 }' \
+    "$SOURCE/translations.tsv" > "$OUT/pairs.tsv"
+  awk -F'\t' 'NR > 1 { print $2 "\t" $1 "\ttrain" }' "$SOURCE/text_only.tsv" >> "$OUT/pairs.tsv"
+  awk -F'\t' 'NR == 1 { print "sentence\ttranslation" } $3 == "train" { print $1 "\t" $2 }' \
+    "$OUT/pairs.tsv" > "$OUT/by_hand.tsv"
+  cut -f1 "$OUT/by_hand.tsv" > "$OUT/spanish.tsv"
+  [ -d "$OUT/kichwa" ] || orature ingest "$SOURCE" --to "$OUT/kichwa"
+  [ -d "$OUT/text" ] || orature text "$OUT/spanish.tsv" --to "$OUT/text" --lang es --no-split --language-check none \
+    --near-duplicates 0 --licence "CC BY 4.0"
+  [ -d "$OUT/spanish" ] || orature synthesise "$OUT/text" --voice espeak --to "$OUT/spanish" --realism none
+fi
+
+# Some 3 M parameters, 40 s an update: all arms of step 2 together in about an hour and a half on two cores.
+COMMON=(--threads 2 --set rich="$OUT/spanish" --set parallel="$OUT/pairs.tsv" --set human="$OUT/by_hand.tsv"
+  --set train.size=tiny --set train.batch_seconds=40 --set train.precision=bf16 --set train.augment.noise_probability=0.2
+  --set rich_asr.updates=400 --set st.updates=400 --set text_pretraining.updates=400 --set target.updates=700
+  --set translator_train.updates=1000 --set text="$OUT/kichwa.txt" --set search.beams=5)
+awk -F'\t' 'NR > 1 { print $1 }' "$SOURCE/text_only.tsv" > "$OUT/kichwa.txt"
+
+# 2. All arms, the encoder from nothing, as in the source; a quarter, a half and all of the pairs.
+step arms && orature run speech_translation "$OUT/kichwa" --to "$OUT/arms" "${COMMON[@]}" --set start=none \
+  --set pairs=[0.25,0.5,1]
+
+# 3. Joint training that also transcribes Spanish, each language with a token of its own.
+step rich_too && orature run speech_translation "$OUT/kichwa" --to "$OUT/rich_too" "${COMMON[@]}" --set start=none \
+  --set pairs=1 --set joint_rich=true --set arms=[encoder_decoder,joint]
+
+# 4. The same question where the encoder is that of the model that comes with the package.
+step base && orature run speech_translation "$OUT/kichwa" --to "$OUT/base" "${COMMON[@]}" --set start=base \
+  --set pairs=1 --set arms=[scratch,encoder_decoder,st_human,st_good]
+true

@@ -1,0 +1,184 @@
+"""`orature train-translator` from a table to a translator in use: what it writes, keeps out and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from orature.cli.main import build
+from orature.engines.translator import TextSearch, TranslationRequest
+from orature.engines.translators import open_translator
+from orature.evaluate.translation import score_translations
+from orature.stages import train_translator as train_stage
+from tests.toy_language import toy_pairs, translated
+
+MICRO = (
+    "train.layers=1 train.width=32 train.heads=2 train.inner=64 train.updates=6 train.evaluate_every=3 train.beams=2 "
+    "train.batch_tokens=300 train.dev_rows=6"
+)
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flushing costs milliseconds a file and makes no difference here."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+def table(folder: Path, pairs: list[tuple[str, str]], *more: str) -> Path:
+    draw = random.Random(5)
+    lines = ["es\tqu\tsplit"]
+    lines += [f"{a}\t{b}\t{draw.choices(['train', 'dev', 'test'], [8, 1, 1])[0]}" for a, b in pairs]
+    path = folder / "pairs.tsv"
+    path.write_text("\n".join([*lines, *more]) + "\n", encoding="utf-8")
+    return path
+
+
+def command(folder: Path, *words: str | Path, micro: bool = True) -> Result:
+    line = ["train-translator", *map(str, words), "--store", str(folder / "store"), "--threads", "1", "--json"]
+    for assignment in MICRO.split() if micro else ():
+        line += ["--set", assignment]
+    return CliRunner().invoke(build(), line)
+
+
+BASE = ("--from", "es", "--to-lang", "qu", "--to")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    pairs = table(folder, toy_pairs(200), "wasi misi ž\togfu jufu ž\tdev", "\tmisi\ttrain", "misi wasi ž\tq q\ttest")
+    done = command(folder, pairs, *BASE, folder / "model", "--pieces", "characters", "--licence", "CC0-1.0")
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def test_the_folder_holds_all_that_a_person_and_a_program_need(made: Path) -> None:
+    names = {path.name for path in (made / "model").iterdir()}
+    assert names >= {
+        *("config.json", "model.safetensors", "source.spm", "target.spm", "vocab.json", "tokenizer_config.json"),
+        *("generation_config.json", "orature.json", "training.json", "README.md", "report.html", "score.json"),
+        *("translations.jsonl", "train_log.jsonl", "rejects.jsonl"),
+    }
+    facts = json.loads((made / "model" / "training.json").read_text())
+    assert facts["kind"] == "transformer" and facts["languages"] == ["es", "qu"] and facts["licences"] == ["CC0-1.0"]
+    assert facts["updates"] == 6 and len((made / "model" / "train_log.jsonl").read_text().splitlines()) == 3
+
+
+def test_tokens_are_those_of_train_alone(made: Path) -> None:
+    tokens = json.loads((made / "model" / "vocab.json").read_text())
+    letters = {letter for a, b in toy_pairs(200) for letter in a + b}
+    assert "ž" not in tokens and set(tokens) - {"</s>", "<unk>", "<pad>", "▁"} == letters - {" "}
+
+
+def test_test_is_measured_as_the_folder_translates(made: Path) -> None:
+    rows = [json.loads(line) for line in (made / "model" / "translations.jsonl").read_text().splitlines()]
+    score = json.loads((made / "model" / "score.json").read_text())
+    again = score_translations([row["translation"] for row in rows], [row["reference"] for row in rows], language="qu")
+    assert score["chrf"] == again.chrf.as_json() and score["bleu"] == again.bleu.as_json()
+    assert score["sentences"] == len(rows) and score["split"] == "test" and len(score["split_fingerprint"]) == 64
+    assert score["chrf"]["low"] <= score["chrf"]["value"] <= score["chrf"]["high"]
+    asked = [TranslationRequest(row["source"], "es", "qu") for row in rows[:3]]
+    with open_translator(str(made / "model"), threads=1) as translator:
+        found = translator.translate(asked, TextSearch(beams=2))
+    texts = [one[0].text if isinstance(one, tuple) else "" for one in found]
+    assert texts == [row["translation"] for row in rows[:3]]
+
+
+def test_the_report_and_the_card_show_the_figures(made: Path) -> None:
+    score = json.loads((made / "model" / "score.json").read_text())
+    page = (made / "model" / "report.html").read_text()
+    for part in ('id="translation"', 'id="examples"', 'id="training"', 'id="facts"', score["chrf"]["signature"]):
+        assert part in page
+    assert f"{score['chrf']['low']:.1f} to {score['chrf']['high']:.1f}" in page
+    assert f"| chrF2 on test | {score['chrf']['value']:.1f} (" in (made / "model" / "README.md").read_text()
+
+
+def test_the_same_again_does_nothing(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: Any, **more: Any) -> None:
+        raise AssertionError("test was translated twice")
+
+    monkeypatch.setattr(train_stage, "tested", never)
+    before = (made / "model" / "model.safetensors").read_bytes()
+    done = command(made, made / "pairs.tsv", *BASE, made / "model", "--pieces", "characters", "--licence", "CC0-1.0")
+    assert done.exit_code == 0 and json.loads(done.stdout)["score"]["split"] == "test"
+    assert (made / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_a_dry_run_says_what_would_be_done_and_keeps_nothing(tmp_path: Path) -> None:
+    done = command(tmp_path, table(tmp_path, toy_pairs(80)), *BASE, tmp_path / "model", "--dry-run")
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)
+    assert plan["rows"] == 80 and 20 < plan["train_pairs"] < 80 and plan["config"]["updates"] == 6
+    assert plan["cost"]["seconds"] > 0 and "pairs-2k" in plan["preset"]
+    assert not (tmp_path / "model").exists() and not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--size", "huge"], "no size 'huge' of a translator"),
+        (["--pieces", "many"], "no number of pieces"),
+        (["--kind", "oracle"], "no kind 'oracle' of a translator.*known are dictionary, transformer"),
+        (["--scale", "big"], "no scale 'big'"),
+        (["--set", "updates=5"], "--set updates is no option of the training, of the pairs or of a dictionary"),
+        (["--set", "train.udpates=5"], "no option 'train.udpates'.*did you mean 'updates'"),
+        (["--set", "pairs.max_ration=5"], "no option 'pairs.max_ration'.*did you mean 'max_ratio'"),
+        (["--set", "train.dropout=2"], "train.dropout"),
+        (["--set", "dictionary.least=2"], "no option 'dictionary.least'"),
+        (["--kind", "dictionary", "--size", "tiny"], "neither a size nor pieces"),
+        (["--source-column", "es"], "no column \\(not named\\)"),
+        (["--embargo", "nowhere"], "corpus"),
+        (["--to-lang", "es"], "the same language"),
+    ],
+)
+def test_bad_options_are_sentences(tmp_path: Path, words: list[str], says: str) -> None:
+    done = command(tmp_path, table(tmp_path, toy_pairs(60)), *BASE, tmp_path / "model", *words, micro=False)
+    assert done.exit_code == 2 and "Traceback" not in done.output
+    assert re.search(says, done.output, flags=re.DOTALL), done.output
+    assert "next:" in done.output
+
+
+def test_bad_pairs_are_sentences(tmp_path: Path) -> None:
+    few = table(tmp_path, toy_pairs(10))
+    done = command(tmp_path, few, *BASE, tmp_path / "model")
+    assert done.exit_code == 2 and "which is too little" in done.output
+    done = command(tmp_path, tmp_path / "none.tsv", *BASE, tmp_path / "model")
+    assert done.exit_code == 2 and "no such file" in done.output
+    long = table(tmp_path, toy_pairs(60))
+    done = command(tmp_path, long, *BASE, tmp_path / "model", "--pieces", "characters", "--set", "train.longest=4")
+    assert done.exit_code == 1 and "have more than 4 tokens on a side" in done.output
+
+
+def test_translated_is_a_language_of_its_own() -> None:
+    assert all(a != b and translated(a) == b for a, b in toy_pairs(20))
+
+
+def test_a_dictionary_says_that_it_is_one_and_is_measured_too(tmp_path: Path) -> None:
+    pairs = table(tmp_path, toy_pairs(120))
+    done = command(tmp_path, pairs, *BASE, tmp_path / "list", "--kind", "dictionary", micro=False)
+    assert done.exit_code == 0, done.output
+    score = json.loads((tmp_path / "list" / "score.json").read_text())
+    assert score["chrf"]["value"] > 90, "words of the toy language stand for one another one by one"
+    assert score["chrf"]["value"] > 50 + score["copy"]["chrf"]
+    facts = json.loads((tmp_path / "list" / "training.json").read_text())
+    assert facts["kind"] == "dictionary" and facts["known_share"] > 0.9
+    for file in ("README.md", "report.html"):
+        assert "word for word" in (tmp_path / "list" / file).read_text()
+    with open_translator(str(tmp_path / "list")) as translator:
+        (found,) = translator.translate([TranslationRequest("wasi yaku", "es", "qu")], TextSearch(beams=1))
+    assert isinstance(found, tuple) and found[0].text == translated("wasi yaku")
+    again = command(tmp_path, pairs, *BASE, tmp_path / "rare", "--kind", "dictionary", "--dry-run", micro=False)
+    assert again.exit_code == 0 and json.loads(again.stdout)["cost"] is None
+    none = command(
+        *(tmp_path, pairs, *BASE, tmp_path / "none", "--kind", "dictionary"),
+        *("--set", "dictionary.least_count=5000"),
+        micro=False,
+    )
+    assert none.exit_code == 1 and "least_count" in none.output

@@ -1,0 +1,79 @@
+"""What is said of transfer by translation, in words that fit the figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orature.evaluate.html.translation_page import translation_page
+from orature.evaluate.translation_arms import verdicts
+
+LABELS = {
+    "by": "trained on 500 pairs",
+    "pairs": 500,
+    "rows": 90,
+    "kept": 80,
+    "kept_hours": 0.5,
+    "rejected": {"translation-empty": 10},
+    "held_out": {"normalised": {"bleu": {"value": 3.0, "low": 2.0, "high": 4.0}, "chrf": {"value": 21.5, "low": None}}},
+}
+
+
+def row(name: str, cer: float, delta: float | None, verdict: str = "", **more: Any) -> dict[str, Any]:
+    rate = {"value": cer, "low": cer - 0.01, "high": cer + 0.01}
+    one = {"delta": delta, "low": -0.04, "high": 0.01, "relative": -0.1, "verdict": verdict}
+    difference = None if delta is None else {"cer": one, "wer": one}
+    rates = {"cer": rate, "wer": rate}
+    common = {"about": f"about {name}", "updates": 9, "audio_hours": 0.1, "before": {"updates": 4, "audio_hours": 0.2}}
+    filled = {"name": name, "against": "encoder", "difference": difference, "test": rates, "dev": rates, "labels": None}
+    return {**common, **filled, "curve": [[1, 0.9], [2, 0.5]], **more}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ("better", "(st_good) helped: CER changes by -2.0 points"),
+        ("worse", "(st_good) did harm"),
+        ("not distinguishable", "told from chance"),
+        ("too few to say", "too small to tell"),
+    ],
+)
+def test_each_outcome_has_its_sentence(verdict: str, said: str) -> None:
+    found = verdicts(
+        [row("scratch", 0.6, 0.1, "worse"), row("encoder", 0.5, None), row("st_good", 0.48, -0.02, verdict)]
+    )
+    assert len(found) == 1 and said in found[0] and "95 % interval -4.0 to +1.0" in found[0], "scratch is no verdict"
+    assert ("includes zero" in found[0]) == (verdict == "not distinguishable")
+
+
+def test_models_that_have_learned_nothing_are_not_praised() -> None:
+    found = verdicts([row("encoder", 2.6, None), row("st_good", 2.4, -0.2, "better")])
+    assert "No arm has learned to recognise yet" in found[0]
+
+
+def test_the_page_has_the_pairs_as_a_curve_and_says_what_is_missing() -> None:
+    rows = [row("encoder", 0.5, None), row("st_low", 0.5, 0.0, "worse", labels=LABELS)]
+    rows.append(row("st_good", 0.45, -0.05, "better", labels={**LABELS, "pairs": 2000}))
+    facts = {
+        "target": {"name": "kichwa", "language": "que-EC"},
+        "rich": {"name": "<spanish>", "language": "es"},
+        "arms": rows,
+        "search": {"beams": 5, "length_penalty": 1.0},
+        "start": "none",
+        "split": "test",
+        "seed": 1,
+        "verdicts": verdicts(rows),
+        "missing": ["there is no <text>"],
+        "chosen": "st_good",
+        "notes": ["st_human is left out"],
+    }
+    page = translation_page(facts, command="orature run speech_translation kichwa")
+    for said in ("What more sentence pairs bring", "trained on 500 pairs", "translation-empty", "St_human is left out"):
+        assert said in page
+    assert "&lt;spanish&gt;" in page and "<spanish>" not in page and "there is no &lt;text&gt;" in page
+    assert (
+        page.count("(published)") == 1
+        and "21.5" in page
+        and page == translation_page(facts, command="orature run speech_translation kichwa")
+    )
