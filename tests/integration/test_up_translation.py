@@ -31,6 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_speech_translation_stands_beside_the_usual_training_and_dev_decides(root: Path) -> None:
     pytest.importorskip("sacrebleu")
     given = {"human": str(root / "by_hand.tsv"), "st": {"updates": 2}, "search": {"beams": 1}}
