@@ -59,6 +59,10 @@ SOURCES = [
 CASES = [
     *((code, f"up {source} --to out", says) for code, source, says in SOURCES),
     *((code, f"ingest {source} --to new", says) for code, source, says in SOURCES),
+    (2, "train-translator nothing.tsv --from es --to-lang qu --to out", "no such file or folder"),
+    (2, "train-translator note.txt --from es --to-lang qu --to out", "next: "),
+    (2, "translate nothing.txt --into qu --to out --translator fake", "no such file or folder"),
+    (2, "translate plain --into qu --to out --translator fake", "holds no corpus"),
     (2, "up", "which corpus"),
     (2, "up plain --to out --scale huge", "smoke, dev or full"),
     (2, "up plain --to out --dry-run --scale huge", "smoke, dev or full"),
