@@ -9,10 +9,14 @@ Example::
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
+
+Made = TypeVar("Made")
 
 _JITTER = 0.02
 _PADDING = 0.04
@@ -108,3 +112,10 @@ def padding_share(batches: Sequence[Sequence[Item]]) -> float:
     padded = sum(len(batch) * max(item.duration_s for item in batch) for batch in batches)
     real = sum(item.duration_s for batch in batches for item in batch)
     return 1.0 - real / padded if padded else 0.0
+
+
+def grouped(batches: Iterable[Made], size: int) -> Iterator[list[Made]]:
+    """Groups of `size` batches; a shorter last one still makes an update."""
+    rest = iter(batches)
+    while group := list(islice(rest, size)):
+        yield group

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from orature.core.errors import TrainingFailed
 from orature.core.progress import say
 from orature.train import checkpoint, memory, sharding
+from orature.train.batches import grouped
 from orature.train.checkpoint import Progressed
 from orature.train.config import TrainConfig
 from orature.train.dev import DevReport
@@ -129,7 +130,7 @@ class Trainer:
         if self.score_start and progressed.update == 0 and not progressed.log:
             self._score_start()
         while not progressed.finished and progressed.update < config.updates:
-            for batches in _groups(self._batches(), config.accumulate):
+            for batches in grouped(self._batches(), config.accumulate):
                 self._update(batches)
                 if progressed.update % config.evaluate_every == 0 or progressed.update == config.updates:
                     self._evaluate()
@@ -353,18 +354,6 @@ class Trainer:
             chosen=chosen,
             log=progressed.log,
         )
-
-
-def _groups(batches: Iterator[Planned], size: int) -> Iterator[list[Planned]]:
-    """Groups of `size` batches; a shorter last one still makes an update."""
-    group: list[Planned] = []
-    for batch in batches:
-        group.append(batch)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def fit(

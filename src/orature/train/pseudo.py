@@ -22,12 +22,12 @@ from torch import Tensor
 from orature.core.errors import ConfigError
 from orature.core.progress import say
 from orature.core.types import RATE_HZ
-from orature.train.batches import Item, cut, divided
+from orature.train.batches import Item, cut, divided, grouped
 from orature.train.dev import DevReport
 from orature.train.hearing import Heard, Hearer, lower_dropout, seed_of, with_weights
 from orature.train.learner import Learner
 from orature.train.loader import Loader, Planned
-from orature.train.loop import Trainer, _groups
+from orature.train.loop import Trainer
 from orature.train.pseudo_cache import Churn, PseudoCache, feasible, probe_of
 from orature.train.pseudo_config import PseudoConfig
 from orature.train.pseudo_watch import collapsed, distance, roll_back
@@ -89,7 +89,7 @@ class PseudoTrainer(Trainer):
     def _labelled(self) -> Iterator[list[Planned]]:
         """Groups of labelled batches, epoch after epoch."""
         while True:
-            yield from _groups(self._batches(), self.config.accumulate)
+            yield from grouped(self._batches(), self.config.accumulate)
             self.progressed.next_epoch()
 
     def _train_labelled(self, batches: list[Planned]) -> None:

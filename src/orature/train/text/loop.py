@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from orature.core.errors import TrainingFailed
 from orature.train import checkpoint
+from orature.train.batches import grouped
 from orature.train.checkpoint import Progressed
 from orature.train.schedule import learning_rate
 from orature.train.text.config import TranslatorConfig
@@ -90,7 +90,7 @@ class TextTrainer:
             self.watcher.evaluated(row)
         while not progressed.finished and progressed.update < config.updates:
             batches = self.train.epoch(progressed.epoch, skip=progressed.batch_in_epoch)
-            for group in _groups(batches, config.accumulate):
+            for group in grouped(batches, config.accumulate):
                 self.update(group)
                 if progressed.update % config.evaluate_every == 0 or progressed.update == config.updates:
                     self._evaluate()
@@ -208,18 +208,6 @@ class TextTrainer:
                 checkpoint.load_weights(self.model, single, self.names)
         self.model.eval()
         return TextOutcome(progressed.update, progressed.epoch, progressed.tokens, chosen, report, progressed.log)
-
-
-def _groups(batches: Iterator[TextBatch], size: int) -> Iterator[list[TextBatch]]:
-    """Groups of `size` batches; a shorter last one still makes an update."""
-    group: list[TextBatch] = []
-    for batch in batches:
-        group.append(batch)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def fit_translator(
