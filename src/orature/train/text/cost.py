@@ -73,7 +73,7 @@ def measure_translator(
         updates=config.updates,
         update_tokens=middle.tokens * config.accumulate,
         update_s=round(update_s, 4),
-        seconds=round(update_s * config.updates, 1),
+        seconds=round(update_s * config.updates, 3),
         disk_bytes=_BYTES * parameters * (2 * _STATES + config.average),
     )
 
