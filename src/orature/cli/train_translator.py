@@ -146,17 +146,20 @@ def _made(
 
 def _finish(to: Path, as_json: bool) -> None:
     """The figures of test, and where things lie."""
+    from orature.stages.model_folder import training_of
     from orature.stages.translation_score import score_in
 
-    score = score_in(to)
+    score, facts = score_in(to), training_of(to)
+    copied = score["copy"]["chrf"]
     lines = [
-        f"translator: {to}",
+        f"translator: {to}, trained on {facts['train_pairs']:,} pairs; left out: {facts['told']['Pairs left out']}",
         *(f"test {name}: {_points(score[key])}" for key, name in (("chrf", "chrF"), ("bleu", "BLEU"))),
+        f"test chrF of the source left as it is: {copied:.1f}",
         f"report: {to / 'report.html'}",
     ]
     emit({"translator": to, "score": score}, as_json, lambda: "\n".join(lines))
 
 
 def _points(figure: dict[str, float | None]) -> str:
-    reach = "" if figure["low"] is None else f" ({figure['low']:.1f} to {figure['high']:.1f})"
+    reach = " (too few for an interval)" if figure["low"] is None else f" ({figure['low']:.1f} to {figure['high']:.1f})"
     return f"{figure['value']:.1f}{reach}"

@@ -60,6 +60,7 @@ from orature.recipes.translation_steps import (
     labelled,
     opened,
     recogniser,
+    rich_facts,
     start_of,
     text_model,
     trained,
@@ -69,6 +70,7 @@ from orature.recipes.translation_steps import (
 from orature.stages.train import Train
 
 ABOUT = "what speech translation from a rich language brings, beside scratch and direct transfer"
+_PINS = ("split_fingerprint", "normaliser", "utterances", "words")
 STORE, FACTS, PAGE = ".orature", "speech_translation.json", "report.html"
 
 
@@ -154,7 +156,8 @@ def arms_on(work: Work) -> Done:
         say(f"speech translation: {name}: trained")
     dev = {name: _score(work, name, model, "dev") for name, model in models.items()}
     last = {name: _score(work, name, model, settings.split) for name, model in models.items()}
-    facts = _facts(work, _rows(work, begun, models, (dev, last)))
+    scored = score_of(work.job, next(iter(last.values()))[1])
+    facts = _facts(work, _rows(work, begun, models, (dev, last)), scored)
     chosen = facts["chosen"]
     return Done(facts, models[chosen], *last[chosen])
 
@@ -299,7 +302,8 @@ def _rates(score: dict[str, Any]) -> dict[str, Any]:
     return {name: score[name] for name in ("cer", "wer", "utterances", "words")}
 
 
-def _facts(work: Work, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _facts(work: Work, rows: list[dict[str, Any]], score: dict[str, Any]) -> dict[str, Any]:
+    """`score`: of any arm on the last split, whose pins are those of all."""
     settings = work.settings
     chosen = min(rows, key=lambda row: (row["dev"]["cer"]["value"], row["dev"]["wer"]["value"]))["name"]
     return {
@@ -307,7 +311,8 @@ def _facts(work: Work, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "seed": work.request.seed,
         "split": settings.split,
         "target": {"name": work.target_name, "language": work.target_language},
-        "rich": None if work.rich is None else {"name": work.rich_name, "language": work.rich_language},
+        "scored": {name: score[name] for name in _PINS},
+        "rich": rich_facts(work),
         "start": settings.start,
         "search": settings.search.model_dump(mode="json"),
         "missing": missing(settings),

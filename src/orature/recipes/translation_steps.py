@@ -12,6 +12,7 @@ Example::
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,17 @@ def text_model(work: Work, start: Ref | None) -> Ref:
         model_name="decoder from text",
     )
     return work.job.do(stage, on=work.on)
+
+
+def rich_facts(work: Work) -> dict[str, Any] | None:
+    """The rich corpus as the report names it, with the hours of its train split by origin; None without one."""
+    if work.rich is None:
+        return None
+    seconds: Counter[str] = Counter()
+    for row in work.corpus(work.rich).split("train"):
+        seconds[row.origin] += row.audio.duration_s
+    hours = {origin: round(one / 3600, 4) for origin, one in sorted(seconds.items())}
+    return {"name": work.rich_name, "language": work.rich_language, "hours_by_origin": hours}
 
 
 def training_of(work: Work, model: Ref) -> dict[str, Any]:
