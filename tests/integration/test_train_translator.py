@@ -185,7 +185,7 @@ def test_a_dictionary_says_that_it_is_one_and_is_measured_too(tmp_path: Path) ->
     more = table(tmp_path, toy_pairs(120), "\tmisi\ttrain")
     words = ("train-translator", more, *BASE, tmp_path / "list", "--kind", "dictionary", "--store", tmp_path / "store")
     told = CliRunner().invoke(build(), [str(word) for word in words]).output
-    assert "pairs; left out: " in told and "1 empty-source" in told and "source left as it is: " in told
+    assert " train, " in told and "rows left out: 1 empty-source" in told and "source left as it is: " in told
     again = command(tmp_path, pairs, *BASE, tmp_path / "rare", "--kind", "dictionary", "--dry-run", micro=False)
     assert again.exit_code == 0 and json.loads(again.stdout)["cost"] is None
     none = command(

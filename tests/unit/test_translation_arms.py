@@ -81,7 +81,12 @@ TWO = [row("encoder", 0.5, None), row("st_good", 0.48, -0.02, "better")]
 
 def test_the_page_says_what_was_scored_and_that_the_rich_speech_was_synthetic() -> None:
     page = translation_page(facts_of(TWO))
-    for said in ("test: 1,392 utterances, 1,886 words", "ffffffffffff<", "basic@1", "3.00\u202fh real, 1.00\u202fh synth"):
+    for said in (
+        "test: 1,392 utterances, 1,886 words",
+        "ffffffffffff<",
+        "basic@1",
+        "3.00\u202fh real, 1.00\u202fh synth",
+    ):
         assert said in page
     assert "25 % of the speech of &lt;spanish&gt; is synthetic" in page
     people = {"name": "spanish", "language": "es", "hours_by_origin": {"real": 3.0}}

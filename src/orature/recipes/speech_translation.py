@@ -52,6 +52,7 @@ from orature.recipes.translation_settings import (
     default_arms,
     label_arms,
     missing,
+    outline,
     settings_of,
 )
 from orature.recipes.translation_steps import (
@@ -59,6 +60,7 @@ from orature.recipes.translation_steps import (
     joint_model,
     labelled,
     opened,
+    ready,
     recogniser,
     rich_facts,
     start_of,
@@ -127,10 +129,8 @@ def plan(request: Request) -> dict[str, Any]:
     """What `run` would do, as far as it can be known without doing it."""
     settings = settings_of(request)
     arms = settings.arms or default_arms(settings)
-    outlined = ["split", "split"] if settings.rich else ["split"]
-    for _ in arms:
-        outlined += ["train", "transcribe", "evaluate", "transcribe", "evaluate"]
-    job = rehearsed(open_store(request.store or request.to / STORE), "speech_translation", outlined)
+    home = open_store(request.store or request.to / STORE)
+    job = rehearsed(home, "speech_translation", outline(settings))
     shown = job.through(lambda: experiment(job, request, settings), request.resources)
     return {**shown, "arms": list(arms), "missing": missing(settings), "settings": settings.model_dump(mode="json")}
 
@@ -145,9 +145,11 @@ def arms_on(work: Work) -> Done:
     settings = work.settings
     for lack in missing(settings):
         work.note(f"no transfer by translation in full: {lack}")
+    arms = settings.arms or default_arms(settings)
+    ready(work, arms)
     models: dict[str, Ref] = {}
     begun: dict[str, Begun] = {}
-    for name in settings.arms or default_arms(settings):
+    for name in arms:
         made = _begin(work, name)
         if made is None:
             continue

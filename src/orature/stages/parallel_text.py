@@ -125,7 +125,8 @@ class ParallelText(Stage):
             f"{counts['train']} pairs to train on, {counts['dev']} of dev and {counts['test']} of test are left, "
             f"which is too little (train: at least {LEAST_PAIRS}); left out: {why}",
             where=", ".join(one.name for one in self.sources),
-            next_step="give more pairs, or look at why rows were left out: languages, empty sides, length, script, embargo",
+            next_step="give more pairs, or look at why rows were left out: languages, empty sides, length, script, "
+            "embargo",
         )
 
     def _write(self, ctx: StageContext, kept: list[Pair], rejects: list[Reject], about: dict[str, Any]) -> None:

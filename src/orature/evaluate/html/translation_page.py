@@ -65,9 +65,8 @@ def _synthetic(facts: Mapping[str, Any]) -> str:
     if not made:
         return ""
     share = made / sum(rich["hours_by_origin"].values())
-    return (
-        f"{100 * share:.0f} % of the speech of {rich['name']} is synthetic: recordings of people may bring more or less."
-    )
+    told = f"{100 * share:.0f} % of the speech of {rich['name']} is synthetic"
+    return f"{told}: recordings of people may bring more or less."
 
 
 def _usual(facts: Mapping[str, Any]) -> str:
