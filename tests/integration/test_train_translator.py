@@ -94,7 +94,14 @@ def test_test_is_measured_as_the_folder_translates(made: Path) -> None:
 def test_the_report_and_the_card_show_the_figures(made: Path) -> None:
     score = json.loads((made / "model" / "score.json").read_text())
     page = (made / "model" / "report.html").read_text()
-    for part in ("orature why FOLDER", 'id="translation"', 'id="examples"', 'id="training"', 'id="facts"', score["chrf"]["signature"]):
+    for part in (
+        "orature why FOLDER",
+        'id="translation"',
+        'id="examples"',
+        'id="training"',
+        'id="facts"',
+        score["chrf"]["signature"],
+    ):
         assert part in page
     assert f"{score['chrf']['low']:.1f} to {score['chrf']['high']:.1f}" in page
     assert f"| chrF2 on test | {score['chrf']['value']:.1f} (" in (made / "model" / "README.md").read_text()

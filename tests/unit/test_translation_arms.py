@@ -47,11 +47,42 @@ def test_each_outcome_has_its_sentence(verdict: str, said: str) -> None:
     assert ("includes zero" in found[0]) == (verdict == "not distinguishable")
 
 
-def test_models_that_have_learned_nothing_are_not_praised() -> None:
-    found = verdicts([row("encoder", 2.6, None), row("st_good", 2.4, -0.2, "better")])
-    assert len(found) == 1 and "No arm has learned to recognise yet" in found[0]
+@pytest.mark.parametrize(("best", "said"), [(2.4, True), (0.93, True), (0.85, False)])
+def test_models_that_have_learned_nothing_are_not_praised(best: float, said: bool) -> None:
+    found = verdicts([row("encoder", 2.6, None), row("st_good", best, -0.2, "better")])
+    assert ("No arm has learned to recognise yet" in found[0]) == said
+    assert len(found) == 1 and ("helped" in found[0]) != said
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        (
+            {500: 0.60, 1000: 0.56, 2000: 0.52},
+            "change CER by -4.0 points (a line through 3 trainings, one seed each): by",
+        ),
+        ({500: 0.60, 1000: 0.56, 2000: 0.52}, "some 2,800 pairs would be needed"),
+        ({500: 0.60, 2000: 0.45}, "with 2,000 it is at the level of direct transfer or below"),
+        ({500: 0.60, 2000: 0.60}, "more pairs alone would not make it as good"),
+        ({500: 0.58, 2000: 0.60}, "change CER by +1.0 points"),
+        ({500: 0.601, 2000: 0.599}, "more than 2,000,000 pairs would be needed"),
+    ],
+)
+def test_a_curve_over_pairs_says_how_many_would_be_needed(rates: dict[int, float], said: str) -> None:
+    rows = [row("encoder", 0.5, None)]
+    rows += [row(f"st_{n}", cer, 0.01, "worse", labels={**LABELS, "pairs": n}) for n, cer in rates.items()]
+    assert said in verdicts(rows)[-1]
+
+
+def test_one_share_of_the_pairs_is_no_curve() -> None:
+    labels = {"st_good": {**LABELS, "pairs": 500}, "st_human": {**LABELS, "pairs": None}}
+    rows = [row("encoder", 0.5, None), *(row(name, 0.6, 0.1, "worse", labels=one) for name, one in labels.items())]
+    assert len(verdicts(rows)) == 2
+
+
+def test_of_two_that_have_learned_nothing_neither_is_praised_beside_one_that_has() -> None:
     found = verdicts(
-        [row("scratch", 0.9, -1.7, "better"), row("encoder", 2.6, None), row("st_good", 2.4, -0.2, "better")]
+        [row("scratch", 0.8, -1.8, "better"), row("encoder", 2.6, None), row("st_good", 2.4, -0.2, "better")]
     )
     assert len(found) == 1 and "neither it nor encoder has learned" in found[0] and "helped" not in found[0]
     found = verdicts([row("encoder", 1.2, None), row("st_good", 0.7, -0.5, "better")])
@@ -64,7 +95,7 @@ def facts_of(rows: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         "rich": {"name": "<spanish>", "language": "es", "hours_by_origin": {"real": 3.0, "synthetic": 1.0}},
         "scored": {"split_fingerprint": "f" * 64, "normaliser": "basic@1", "utterances": 1392, "words": 1886},
         "arms": rows,
-        "search": {"beams": 5, "length_penalty": 1.0},
+        "search": {"beams": 5, "length_penalty": 1.0, "ctc_weight": None},
         "start": "none",
         "split": "test",
         "seed": 1,
@@ -118,7 +149,14 @@ def test_the_page_has_the_pairs_as_a_curve_and_says_what_is_missing() -> None:
     rows.append(row("st_good", 0.45, -0.05, "better", labels={**LABELS, "pairs": 2000}))
     facts = facts_of(rows)
     page = translation_page(facts, command="orature run speech_translation kichwa")
-    for said in ("What more sentence pairs bring", "trained on 500 pairs", "translation-empty", "St_human is left out"):
+    for said in (
+        "What more sentence pairs bring",
+        "CTC as in training",
+        "twice as many change CER by -2.5 points",
+        "trained on 500 pairs",
+        "translation-empty",
+        "St_human is left out",
+    ):
         assert said in page
     assert "&lt;spanish&gt;" in page and "<spanish>" not in page and "there is no &lt;text&gt;" in page
     assert (

@@ -73,7 +73,7 @@ from orature.stages.train import Train
 
 ABOUT = "what speech translation from a rich language brings, beside scratch and direct transfer"
 _PINS = ("split_fingerprint", "normaliser", "utterances", "words")
-STORE, FACTS, PAGE = ".orature", "speech_translation.json", "report.html"
+FACTS, PAGE = "speech_translation.json", "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def run(request: Request) -> Outcome:
     if label_arms(settings):
         require_metrics()
     job = Run(
-        open_store(request.store or request.to / STORE),
+        open_store(request.store, beside=request.to),
         recipe="speech_translation",
         command=request.command or f"orature run speech_translation --to {request.to}",
     )
@@ -129,7 +129,7 @@ def plan(request: Request) -> dict[str, Any]:
     """What `run` would do, as far as it can be known without doing it."""
     settings = settings_of(request)
     arms = settings.arms or default_arms(settings)
-    home = open_store(request.store or request.to / STORE)
+    home = open_store(request.store, beside=request.to)
     job = rehearsed(home, "speech_translation", outline(settings))
     shown = job.through(lambda: experiment(job, request, settings), request.resources)
     return {**shown, "arms": list(arms), "missing": missing(settings), "settings": settings.model_dump(mode="json")}

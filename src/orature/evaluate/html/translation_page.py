@@ -15,6 +15,7 @@ from orature.evaluate.html.charts import Line, line_chart
 from orature.evaluate.html.languages import RED, VERDICTS
 from orature.evaluate.html.page import command_section, heading, page, rows_table
 from orature.evaluate.html.text import escape, percent, span, whole
+from orature.evaluate.translation_arms import shares_of
 
 _STYLES = "abc"
 _MINUS = "\u2212"
@@ -23,7 +24,7 @@ _MINUS = "\u2212"
 def translation_page(facts: Mapping[str, Any], *, command: str = "") -> str:
     """The whole page, self-contained; equal arguments give equal pages."""
     target, rich, arms = facts["target"], facts["rich"], facts["arms"]
-    search, scored = facts["search"], facts["scored"]
+    scored = facts["scored"]
     size = f"{whole(scored['utterances'])} utterances, {whole(scored['words'])} words"
     head = heading(
         f"Speech translation for {target['name']}",
@@ -32,7 +33,7 @@ def translation_page(facts: Mapping[str, Any], *, command: str = "") -> str:
             ("Rich language", "" if rich is None else f"{rich['name']} ({rich['language']})"),
             ("Speech of the rich language", "" if rich is None else _origins(rich["hours_by_origin"])),
             ("Encoder of the first training", facts["start"]),
-            ("Search", f"beams: {search['beams']}, length penalty {search['length_penalty']:g}"),
+            ("Search", _search(facts["search"])),
             ("Scored on", f"{facts['split']}: {size}"),
             ("Split fingerprint", scored["split_fingerprint"][:12]),
             ("Normaliser", scored["normaliser"]),
@@ -43,6 +44,12 @@ def translation_page(facts: Mapping[str, Any], *, command: str = "") -> str:
     nav = (("arms", "Arms"), ("labels", "Translations"), ("shares", "Pairs"), ("curves", "Curves"), ("made", "Command"))
     summary = facts["verdicts"][0] if facts["verdicts"] else ""
     return page(title="Speech translation", head=head, body=body, summary=summary, nav=nav)
+
+
+def _search(search: Mapping[str, Any]) -> str:
+    share = search["ctc_weight"]
+    ctc = "CTC as in training" if share is None else f"CTC {share:g}"
+    return f"beams: {search['beams']}, length penalty {search['length_penalty']:g}, {ctc}"
 
 
 def _origins(hours: Mapping[str, float]) -> str:
@@ -184,17 +191,13 @@ def _left_out(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _shares(arms: Sequence[Mapping[str, Any]]) -> str:
     """CER by the number of pairs that the translator was trained on."""
-    rates = {
-        row["labels"]["pairs"]: row["test"]["cer"]
-        for row in arms
-        if str(row["name"]).startswith("st_") and (row.get("labels") or {}).get("pairs")
-    }
-    points = sorted((pairs, rate["value"]) for pairs, rate in rates.items())
+    points = shares_of(arms)
     if len(points) < 2:
         return ""
-    reach = [(pairs, rates[pairs]["low"], rates[pairs]["high"]) for pairs, _ in points]
-    band = [one for one in reach if None not in one]
-    lines = [Line("with translated speech", "a", points, dots=True, band=band if len(band) == len(reach) else ())]
+    rates = {(row.get("labels") or {}).get("pairs"): row["test"]["cer"] for row in arms}
+    band = [(pairs, rates[pairs]["low"], rates[pairs]["high"]) for pairs, _ in points]
+    known = all(low is not None for _, low, _ in band)
+    lines = [Line("with translated speech", "a", points, dots=True, band=band if known else ())]
     base = next((row for row in arms if row["name"] == row["against"]), None)
     if base is not None:
         level = base["test"]["cer"]["value"]
