@@ -12,7 +12,7 @@ Example::
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -305,7 +305,7 @@ def rich_facts(work: Work) -> dict[str, Any] | None:
     """The rich corpus as the report names it, with the hours of its train split by origin; None without one."""
     if work.rich is None:
         return None
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     for row in work.corpus(work.rich).split("train"):
         seconds[row.origin] += row.audio.duration_s
     hours = {origin: round(one / 3600, 4) for origin, one in sorted(seconds.items())}
