@@ -24,7 +24,7 @@ from orature.stages.parallel_text import LEAST_PAIRS, ParallelText, parallel_sta
 from orature.stages.train_dictionary import DictionaryConfig, TrainDictionary
 from orature.stages.train_translator import TrainTranslator
 from orature.text.pair_checks import PairRules, check_pairs
-from orature.text.parallel import Pair, ParallelCorpus
+from orature.text.parallel import PARTS, Pair, ParallelCorpus
 from orature.train.config import Scale
 from orature.train.devices import prepare_device
 from orature.train.text.config import CHARACTERS, SIZES, TranslatorConfig, TranslatorPreset, preset_for
@@ -134,7 +134,7 @@ def train_translator(run: Run, paths: Sequence[Path], options: TranslatorOptions
 
 def counts_said(summary: Mapping[str, Any]) -> str:
     """Pairs by split and rows left out by reason, of a parallel.json."""
-    kept = ", ".join(f"{part['pairs']:,} {name}" for name, part in summary["splits"].items())
+    kept = ", ".join(f"{summary['splits'][name]['pairs']:,} {name}" for name in PARTS)
     rejected = summary.get("rows", {}).get("rejected", {})
     lost = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejected.items()) if count)
     return f"{kept}; rows left out: {lost or 'none'}"
