@@ -7,7 +7,8 @@ CONSTRAINTS ?= constraints.txt
 # Corpus for `make demo`: empty means that the demo makes a small synthetic one itself.
 CORPUS ?=
 DEMO_TO ?= demo-out
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Files in the order of their paths: those with long tests come first, so that no core waits for the last one.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 

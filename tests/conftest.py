@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -17,6 +18,48 @@ _HOW = (
 # A shell that starts the tests in the background has them ignore Ctrl-C, and every program that they start would too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _cores_of_its_own(worker: str, count: int) -> None:
+    """Gives each of `count` test processes, and all that it starts, a share of the cores.
+
+    torch computes with a thread for each core that it sees. Two test processes with two threads each on two cores
+    spend most of their time waiting for a thread that has no core at the moment.
+    """
+    cores, number = sorted(os.sched_getaffinity(0)), int(worker.removeprefix("gw"))
+    os.sched_setaffinity(0, cores[number::count] or [cores[number % len(cores)]])
+
+
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    _cores_of_its_own(os.environ["PYTEST_XDIST_WORKER"], int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+
+gc.disable()  # until all tests are found: what is loaded meanwhile stays
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+
+
+class _Loaded:
+    """Takes what is loaded when the tests of a file begin out of the search for garbage.
+
+    A training looks for garbage at each evaluation. In a process that has loaded all libraries and all tests, that
+    takes longer than the training of a micro model.
+    """
+
+    def __init__(self) -> None:
+        self.file: Path | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        if item.path != self.file:
+            self.file = item.path
+            gc.collect()
+            gc.freeze()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Loaded())
 
 
 @pytest.fixture(scope="session")
