@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,19 +42,19 @@ def pytest_collection_finish() -> None:
 
 
 class _Loaded:
-    """Takes what is loaded when the tests of a file begin out of the search for garbage.
+    """Takes what is loaded when a test begins out of the search for garbage, whenever more has been loaded.
 
     A training looks for garbage at each evaluation. In a process that has loaded all libraries and all tests, that
     takes longer than the training of a micro model.
     """
 
     def __init__(self) -> None:
-        self.file: Path | None = None
+        self.modules = 0
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
-        if item.path != self.file:
-            self.file = item.path
+    def pytest_runtest_protocol(self) -> None:
+        if len(sys.modules) != self.modules:
+            self.modules = len(sys.modules)
             gc.collect()
             gc.freeze()
 
