@@ -14,8 +14,8 @@ from tests.integration.tones import make_corpus
 
 _ROOT = Path(__file__).resolve().parents[2]
 _OPTIONS = (
-    *("--set", "size=micro", "--set", "updates=40", "--set", "evaluate_every=8", "--set", "batch_seconds=5"),
-    *("--set", "average=2", "--set", "overfit_clips=4", "--threads", "1", "--device", "cpu"),
+    *("--set", "size=micro", "--set", "updates=20", "--set", "evaluate_every=4", "--set", "batch_seconds=5"),
+    *("--set", "average=2", "--set", "overfit_clips=2", "--threads", "1", "--device", "cpu"),
 )
 KILLS = 10
 
