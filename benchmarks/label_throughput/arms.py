@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ class Loop:
             num_workers=LOADER_WORKERS,
         )
         texts: list[str] = []
-        with torch.no_grad(), self.accelerator.autocast():
-            for batch in self.accelerator.prepare(loader):
+        for batch in self.accelerator.prepare(loader):  # features are computed outside, in float32
+            with torch.no_grad(), self.accelerator.autocast():
                 texts += self._labels(batch)
         return [" ".join(text.split()) for text in texts]
 
@@ -111,7 +112,8 @@ class Ours:
         self.corpus, self.model = corpus_ref(Path(job["corpus"])), model_ref(Path(job["model"]))
         run = Run(open_store(Path(job["choices"])), recipe="benchmark", command="")
         how: dict[str, Any] = {"fast": fast, "language": job["language"], "on": self.on}
-        self.chosen = backends.choose_backend(run, self.model, self.corpus, "unlabelled", **how)
+        chosen = backends.choose_backend(run, self.model, self.corpus, "unlabelled", **how)
+        self.chosen = replace(chosen, model=model_ref(run.path_of(chosen.model)))  # an export lies in another store
         self.listening = Listening(language=job["language"], chosen=self.chosen)
 
     def __call__(self) -> list[str]:
@@ -132,8 +134,7 @@ class Ours:
         from orature.stages import transcribe
 
         if self.on.workers == 1:
-            folder = self.chosen.model.path or Path(self.job["choices"], "artefacts", self.chosen.model.key)
-            language, precision = self.listening.language, self.chosen.precision
+            folder, language, precision = self.chosen.model.path, self.listening.language, self.chosen.precision
             how = transcribe._How(str(folder), "cpu", self.job["threads"], language, "", precision, search=None)
             transcribe._model(how)
 

@@ -13,10 +13,12 @@ import torch
 from orature.core.errors import ModelError
 from orature.engines.ctc_prefix import CtcPrefixes
 from orature.engines.encoder_decoder_family import load
-from orature.engines.recognisers import load_recogniser
+from orature.engines.families import families
+from orature.engines.recognisers import load_recogniser, save_model
 from orature.engines.search_config import SearchConfig
 from orature.testing.checkpoints_seq2seq import encoder_decoder_folder, speech2text_folder
 from orature.testing.recogniser_contract import padded
+from orature.train.joint import JointLearner
 
 BLANK, END, STEPS = 0, 1, 5
 
@@ -71,3 +73,19 @@ def test_a_search_that_a_model_cannot_do_is_refused(tmp_path: Path) -> None:
     assert load_recogniser(folder, search=SearchConfig(beams=3)).beams == 3  # type: ignore[attr-defined]
     with pytest.raises(ModelError, match="does not search by beams"):
         load_recogniser("base", search=SearchConfig(beams=3))
+
+
+@pytest.mark.parametrize(("trained_with", "searched_with"), [(0.0, 0.0), (0.3, 0.3), (1.0, 0.99)])
+def test_texts_are_looked_for_as_in_training_unless_something_else_is_asked_for(
+    tmp_path: Path, trained_with: float, searched_with: float
+) -> None:
+    network, tokens = load(encoder_decoder_folder(tmp_path / "start", seed=2))
+    assert network.ctc_weight == 0.0
+    JointLearner(network, tokens, ctc_weight=trained_with)
+    assert network.ctc_weight == searched_with, "checkpoints are chosen by what a user will read"
+    facts = {"name": "made", "family": "orature-encoder-decoder", "languages": "und"}
+    save_model(tmp_path / "made", families()["orature-encoder-decoder"], network, tokens, facts)
+    asked = {None: None, "beams": SearchConfig(beams=3), "none": SearchConfig(ctc_weight=0.0)}
+    opened = {name: load_recogniser(tmp_path / "made", search=search) for name, search in asked.items()}
+    shares = {name: one.network.ctc_weight for name, one in opened.items()}  # type: ignore[attr-defined]
+    assert shares == {None: searched_with, "beams": searched_with, "none": 0.0}

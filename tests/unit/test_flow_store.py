@@ -38,8 +38,10 @@ def test_open_store_knows_its_places(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ORATURE_STORE", raising=False)
     assert open_store().root == tmp_path / ".orature"
+    assert open_store(beside=tmp_path / "out").root == tmp_path / "out" / ".orature"
     monkeypatch.setenv("ORATURE_STORE", str(tmp_path / "elsewhere"))
-    assert open_store().root == tmp_path / "elsewhere"
+    assert open_store().root == open_store(beside=tmp_path / "out").root == tmp_path / "elsewhere"
+    assert open_store(tmp_path / "named", beside=tmp_path / "out").root == tmp_path / "named"
     (tmp_path / "work" / ".orature").mkdir(parents=True)
     assert open_store(tmp_path / "work").root == tmp_path / "work" / ".orature"
     (tmp_path / "file").touch()

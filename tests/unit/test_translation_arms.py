@@ -47,9 +47,36 @@ def test_each_outcome_has_its_sentence(verdict: str, said: str) -> None:
     assert ("includes zero" in found[0]) == (verdict == "not distinguishable")
 
 
-def test_models_that_have_learned_nothing_are_not_praised() -> None:
-    found = verdicts([row("encoder", 2.6, None), row("st_good", 2.4, -0.2, "better")])
-    assert "No arm has learned to recognise yet" in found[0]
+@pytest.mark.parametrize(("best", "said"), [(2.4, True), (0.93, True), (0.85, False)])
+def test_models_that_have_learned_nothing_are_not_praised(best: float, said: bool) -> None:
+    found = verdicts([row("encoder", 2.6, None), row("st_good", best, -0.2, "better")])
+    assert ("No arm has learned to recognise yet" in found[0]) == said
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        (
+            {500: 0.60, 1000: 0.56, 2000: 0.52},
+            "change CER by -4.0 points (a line through 3 trainings, one seed each): by",
+        ),
+        ({500: 0.60, 1000: 0.56, 2000: 0.52}, "some 2,800 pairs would be needed"),
+        ({500: 0.60, 2000: 0.45}, "with 2,000 it is at the level of direct transfer or below"),
+        ({500: 0.60, 2000: 0.60}, "more pairs alone would not make it as good"),
+        ({500: 0.58, 2000: 0.60}, "change CER by +1.0 points"),
+        ({500: 0.601, 2000: 0.599}, "more than 2,000,000 pairs would be needed"),
+    ],
+)
+def test_a_curve_over_pairs_says_how_many_would_be_needed(rates: dict[int, float], said: str) -> None:
+    rows = [row("encoder", 0.5, None)]
+    rows += [row(f"st_{n}", cer, 0.01, "worse", labels={**LABELS, "pairs": n}) for n, cer in rates.items()]
+    assert said in verdicts(rows)[-1]
+
+
+def test_one_share_of_the_pairs_is_no_curve() -> None:
+    labels = {"st_good": {**LABELS, "pairs": 500}, "st_human": {**LABELS, "pairs": None}}
+    rows = [row("encoder", 0.5, None), *(row(name, 0.6, 0.1, "worse", labels=one) for name, one in labels.items())]
+    assert len(verdicts(rows)) == 2
 
 
 def test_the_page_has_the_pairs_as_a_curve_and_says_what_is_missing() -> None:
@@ -59,7 +86,7 @@ def test_the_page_has_the_pairs_as_a_curve_and_says_what_is_missing() -> None:
         "target": {"name": "kichwa", "language": "que-EC"},
         "rich": {"name": "<spanish>", "language": "es"},
         "arms": rows,
-        "search": {"beams": 5, "length_penalty": 1.0},
+        "search": {"beams": 5, "length_penalty": 1.0, "ctc_weight": None},
         "start": "none",
         "split": "test",
         "seed": 1,
@@ -69,7 +96,14 @@ def test_the_page_has_the_pairs_as_a_curve_and_says_what_is_missing() -> None:
         "notes": ["st_human is left out"],
     }
     page = translation_page(facts, command="orature run speech_translation kichwa")
-    for said in ("What more sentence pairs bring", "trained on 500 pairs", "translation-empty", "St_human is left out"):
+    for said in (
+        "What more sentence pairs bring",
+        "CTC as in training",
+        "twice as many change CER by -2.5 points",
+        "trained on 500 pairs",
+        "translation-empty",
+        "St_human is left out",
+    ):
         assert said in page
     assert "&lt;spanish&gt;" in page and "<spanish>" not in page and "there is no &lt;text&gt;" in page
     assert (

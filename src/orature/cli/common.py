@@ -45,6 +45,14 @@ StoreOption = Annotated[
         "--store", help="Folder of finished work (default: $ORATURE_STORE, else ./.orature).", show_default=False
     ),
 ]
+BesideOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        help="Folder of finished work (default: $ORATURE_STORE, else .orature beside the results).",
+        show_default=False,
+    ),
+]
 BackendOption = Annotated[
     str,
     typer.Option(

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from orature.cli.common import DryRunOption, JsonOption, StoreOption, command_line, emit, example, run_command
+from orature.cli.common import BesideOption, DryRunOption, JsonOption, command_line, emit, example, run_command
 from orature.cli.train import DeviceOption, ScaleOption, SeedOption, SetOption, ThreadsOption, resources_of
 
 _LINES = (
@@ -40,7 +40,7 @@ def run(
     assign: SetOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    store: StoreOption = None,
+    store: BesideOption = None,
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:

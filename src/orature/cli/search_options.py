@@ -24,7 +24,9 @@ LengthPenaltyOption = Annotated[
 ]
 CtcWeightOption = Annotated[
     float | None,
-    typer.Option("--ctc-weight", min=0, max=0.99, help="Share of its CTC head in the scores.", show_default="0"),
+    typer.Option(
+        "--ctc-weight", min=0, max=0.99, help="Share of its CTC head in the scores.", show_default="as trained"
+    ),
 ]
 
 

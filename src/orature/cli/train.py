@@ -15,6 +15,7 @@ import typer
 
 from orature.cli.common import (
     BackendOption,
+    BesideOption,
     DryRunOption,
     FastOption,
     JsonOption,
@@ -130,7 +131,7 @@ def up(
     sharding: Annotated[
         str | None, typer.Option(help="none or fsdp: each process holds a share of the weights.", show_default="none")
     ] = None,
-    store: StoreOption = None,
+    store: BesideOption = None,
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:

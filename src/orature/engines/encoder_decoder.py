@@ -52,6 +52,8 @@ class EncoderDecoderConfig(BaseModel, frozen=True, extra="forbid"):
     dropout: float = 0.1
     max_tokens: int = 1000
     max_seconds: float = 30.0
+    ctc_share: float = 0.0
+    """Of CTC in the scores of a search that names no `ctc_weight`: what it was in training."""
 
     @classmethod
     def of_size(cls, size: Size, *, vocabulary: int, dropout: float = 0.1, **encoder: Any) -> EncoderDecoderConfig:
@@ -186,8 +188,13 @@ class EncoderDecoder(Seq2SeqNetwork):
         self.max_tokens = config.max_tokens
         self.languages: tuple[int, ...] = ()
         """Tokens that stand for a language; they are never written."""
-        self.ctc_weight = 0.0
+        self.ctc_weight = config.ctc_share
         """The share of CTC in the scores of a search."""
+
+    def searches_with(self, ctc_share: float) -> None:
+        """From here on, and in the folder that it is saved to, texts are looked for with this share of CTC."""
+        self.config = self.config.model_copy(update={"ctc_share": ctc_share})
+        self.ctc_weight = ctc_share
 
     def parts(self) -> dict[Part, list[nn.Parameter]]:
         """All parameters by part; the embeddings are the output layer, and both heads count as one."""

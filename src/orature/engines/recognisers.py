@@ -41,7 +41,7 @@ def load_recogniser(
 
     `language` chooses an adapter or a language token where the family has them; `decoder` is for CTC families.
     `precision` "bf16" computes matrix products in bfloat16 (of encoder-decoders: the encoder's). `search` is for
-    encoder-decoders (None: greedy).
+    encoder-decoders (None: greedy, with the share of CTC that a model with a CTC head was trained with).
     """
     folder = model_folder(source, language=language)
     family = family_of(folder)
@@ -70,7 +70,7 @@ def load_recogniser(
                 where=str(folder),
                 next_step="leave ctc_weight out",
             )
-        if how.ctc_weight:
+        if how.ctc_weight is not None and hasattr(network, "ctc_weight"):
             network.ctc_weight = how.ctc_weight
         return cast(
             Recogniser,

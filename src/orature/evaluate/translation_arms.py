@@ -7,30 +7,76 @@ Example::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import linear_regression
 from typing import Any
 
 from orature.evaluate.arms import BETTER, UNKNOWN, WORSE
 
 _WHAT = {"st": "Translation-enhanced transfer", "joint": "Joint training", "text": "A decoder trained on text alone"}
 
+_NOTHING_LEARNED = 0.9
+"""CER from which on a text has next to nothing of what was said."""
+_FLAT = 0.0005
+"""CER that twice the pairs take off, below which a line is level."""
+_FURTHEST = 1000
+"""So many times the pairs at hand are as far as a line is drawn."""
+
 
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A sentence an arm of translation, joint training or text; a difference that includes zero is called that."""
     found = []
-    if rows and min(row["test"]["cer"]["value"] for row in rows) >= 1:
+    if rows and min(row["test"]["cer"]["value"] for row in rows) >= _NOTHING_LEARNED:
         found.append(
-            "No arm has learned to recognise yet (each CER is 100 % or more), so the differences say nothing: give "
-            "more updates."
+            f"No arm has learned to recognise yet (each CER is {100 * _NOTHING_LEARNED:.0f} % or more), so the "
+            "differences say nothing: give more updates."
         )
     for row in rows:
         kind = str(row["name"]).split("_")[0]
         if kind in _WHAT and row["difference"] is not None:
             found.append(_said(f"{_WHAT[kind]} ({row['name']})", row))
+    found += _by_pairs(rows)
     direct = [row for row in rows if row["name"] == row["against"]]
     if direct and not any(row["difference"] is not None for row in rows):
         found.append("There is one arm alone, so nothing can be compared.")
     return found
+
+
+def shares_of(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
+    """Pairs that a translator was trained on and the CER that came of its labels, from few pairs to many."""
+    return sorted(
+        (row["labels"]["pairs"], row["test"]["cer"]["value"])
+        for row in rows
+        if str(row["name"]).startswith("st_") and (row.get("labels") or {}).get("pairs")
+    )
+
+
+def _by_pairs(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What twice the pairs bring, and how many would be as good as direct transfer: a line of CER over log pairs."""
+    points = shares_of(rows)
+    direct = [row["test"]["cer"]["value"] for row in rows if row["name"] == row["against"]]
+    if len({pairs for pairs, _ in points}) < 2 or not direct:
+        return []
+    slope, at_one = linear_regression([math.log2(pairs) for pairs, _ in points], [cer for _, cer in points])
+    most = points[-1][0]
+    line = f"Over {points[0][0]:,} to {most:,} pairs, twice as many change CER by {100 * slope:+.1f} points"
+    told = f"{line} (a line through {len(points)} trainings, one seed each)"
+    reached = at_one + slope * math.log2(most)
+    if reached <= direct[0]:
+        return [f"{told}; with {most:,} it is at the level of direct transfer or below."]
+    if slope >= -_FLAT:
+        return [f"{told}: more pairs alone would not make it as good as direct transfer."]
+    needed = 2 ** ((direct[0] - at_one) / slope)
+    if needed > _FURTHEST * most:
+        return [f"{told}: by that line more than {_FURTHEST * most:,} pairs would be needed for direct transfer's CER."]
+    return [f"{told}: by that line some {_rounded(needed):,} pairs would be needed for direct transfer's CER."]
+
+
+def _rounded(count: float) -> int:
+    """To two digits: more would be false."""
+    unit = int(10 ** max(0, math.floor(math.log10(count)) - 1))
+    return round(count / unit) * unit
 
 
 def _said(what: str, row: Mapping[str, Any]) -> str:

@@ -214,12 +214,14 @@ def refuse_foreign(to: Path) -> None:
         )
 
 
-def open_store(path: Path | None = None, *, must_exist: bool = False) -> Store:
-    """The store at `path`, else at $ORATURE_STORE, else at ./.orature; a folder that holds `.orature` will do as well.
+def open_store(path: Path | None = None, *, must_exist: bool = False, beside: Path | None = None) -> Store:
+    """The store at `path`, else at $ORATURE_STORE, else `.orature` in `beside` (the results) or in the working folder.
+
+    A folder that holds `.orature` will do as well.
 
     ConfigError when `path` is a file, or with `must_exist` when there is no store.
     """
-    root = path or Path(os.environ.get("ORATURE_STORE") or HOME)
+    root = path or Path(os.environ.get("ORATURE_STORE") or (beside or Path()) / HOME)
     if (root / HOME).is_dir():
         root = root / HOME
     if root.exists() and not root.is_dir():

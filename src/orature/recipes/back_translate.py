@@ -45,7 +45,6 @@ from orature.train.config import Scale
 from orature.train.devices import usable_cores
 
 ABOUT = "real and synthetic speech from text, beside real speech alone, at equal compute"
-STORE = ".orature"
 REAL = "real speech only"
 
 
@@ -86,7 +85,7 @@ def run(request: Request) -> Outcome:
     source = source_of(request)
     settings = read_settings_of(request)
     refuse_unwritable(request.to)
-    home = open_store(request.store or request.to / STORE)
+    home = open_store(request.store, beside=request.to)
     job = Run(home, recipe="back_translate", command=request.command or f"orature run back_translate {source}")
     done = experiment(job, request, settings, source)
     return _finish(request, job, done)
@@ -108,7 +107,7 @@ def plan(request: Request) -> dict[str, Any]:
     """What `run` would do, as far as it can be known without doing it."""
     source = source_of(request)
     settings = read_settings_of(request)
-    home = open_store(request.store or request.to / STORE)
+    home = open_store(request.store, beside=request.to)
     job = rehearsed(home, "back_translate", outline(settings))
     shown = job.through(lambda: experiment(job, request, settings, source))
     return {**shown, "settings": settings.model_dump(mode="json")}

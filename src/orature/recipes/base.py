@@ -36,7 +36,7 @@ from orature.train.devices import usable_cores
 from orature.train.speech_config import SpeechConfig
 
 ABOUT = "a start for every language: phones from synthetic speech in many languages"
-STORE, FACTS = ".orature", "base.json"
+FACTS = "base.json"
 AUGMENT = AugmentConfig(
     speeds=(1.0,),
     noise_probability=0.5,
@@ -107,7 +107,7 @@ def run(request: Request) -> Outcome:
     """Makes phone text and trains; the errors of the stages say what to do next."""
     settings = read_settings_of(request)
     refuse_unwritable(request.to)
-    home = open_store(request.store or request.to / STORE)
+    home = open_store(request.store, beside=request.to)
     job = Run(home, recipe="base", command=request.command or f"orature run base --to {request.to}")
     text = _text(request, settings)
     on = request.resources
@@ -123,7 +123,7 @@ def run(request: Request) -> Outcome:
 def plan(request: Request) -> dict[str, Any]:
     """What `run` would do."""
     settings = read_settings_of(request)
-    home = open_store(request.store or request.to / STORE)
+    home = open_store(request.store, beside=request.to)
     job = Run(home, recipe="base", command="")
     text = _text(request, settings)
     before = [text, *_splits(request, settings)]

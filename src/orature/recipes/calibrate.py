@@ -47,7 +47,7 @@ from orature.train.devices import usable_cores
 from orature.train.mixing import origin_weights_for_ratio
 
 ABOUT = "the quality (Norm_I) from which on synthetic speech helps, for one language and its recordings"
-STORE, REPORT = ".orature", "report.html"
+REPORT = "report.html"
 BATCHES_AN_EPOCH = 20
 """At least, so that the last, shorter batch of an epoch weighs little: all trainings then hear the same seconds."""
 
@@ -75,7 +75,7 @@ def run(request: Request) -> Outcome:
     settings = read_settings_of(request)
     refuse_unwritable(request.to)
     job = Run(
-        open_store(request.store or request.to / STORE),
+        open_store(request.store, beside=request.to),
         recipe="calibrate",
         command=request.command or f"orature run calibrate --to {request.to}",
     )
@@ -281,7 +281,7 @@ def _splits(job: Run, request: Request, settings: CalibrateConfig) -> Stage:
 def plan(request: Request) -> dict[str, Any]:
     """What `run` would do and cost, as far as it can be known without doing it."""
     settings = read_settings_of(request)
-    job = Run(open_store(request.store or request.to / STORE), recipe="calibrate", command="")
+    job = Run(open_store(request.store, beside=request.to), recipe="calibrate", command="")
     trainings = (1 + len(settings.ladder)) * (settings.seeds or 1)
     shown: dict[str, Any] = {
         "settings": settings.model_dump(mode="json"),

@@ -47,7 +47,6 @@ from orature.train.config import TrainConfig
 from orature.train.devices import usable_cores
 
 ABOUT = "one model for several languages, beside one for each alone"
-STORE = ".orature"
 ALONE = "trained on the language alone"
 WITHOUT = "trained without language identification"
 DEFAULTS: dict[str, Any] = {"lid_weight": 1.0, "loss_scale": "sqrt-length", "select": "macro-cer"}
@@ -103,7 +102,7 @@ def run(request: Request) -> Outcome:
     """Runs the whole way; raises the errors of its stages, each of which says what to do next."""
     settings, sources = read_settings_of(request), sources_of(request)
     refuse_unwritable(request.to)
-    home = open_store(request.store or request.to / STORE)
+    home = open_store(request.store, beside=request.to)
     job = Run(home, recipe="multilingual", command=request.command or f"orature run multilingual --to {request.to}")
     several = request.resources.model_copy(update={"workers": request.resources.threads or usable_cores()})
     splits = []
@@ -127,7 +126,7 @@ def run(request: Request) -> Outcome:
 def plan(request: Request) -> dict[str, Any]:
     """What `run` would do, as far as it can be known without doing it."""
     settings, sources = read_settings_of(request), sources_of(request)
-    home = open_store(request.store or request.to / STORE)
+    home = open_store(request.store, beside=request.to)
     job = Run(home, recipe="multilingual", command="")
     steps: list[dict[str, Any]] = []
 

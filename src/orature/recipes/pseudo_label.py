@@ -54,7 +54,6 @@ from orature.stages.pool import Pool
 from orature.stages.portion import Portion
 
 ABOUT = "untranscribed speech brought in by pseudo-labels (slimIPL), beside labelled speech alone"
-STORE = ".orature"
 _CORPUS_FILE = "corpus.json"
 
 
@@ -63,7 +62,7 @@ def run(request: Request) -> Outcome:
     settings = settings_of(request)
     refuse_unwritable(request.to)
     job = Run(
-        open_store(request.store or request.to / STORE),
+        open_store(request.store, beside=request.to),
         recipe="pseudo_label",
         command=request.command or f"orature run pseudo_label --to {request.to}",
     )

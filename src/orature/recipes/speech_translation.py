@@ -69,7 +69,7 @@ from orature.recipes.translation_steps import (
 from orature.stages.train import Train
 
 ABOUT = "what speech translation from a rich language brings, beside scratch and direct transfer"
-STORE, FACTS, PAGE = ".orature", "speech_translation.json", "report.html"
+FACTS, PAGE = "speech_translation.json", "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def run(request: Request) -> Outcome:
     if label_arms(settings):
         require_metrics()
     job = Run(
-        open_store(request.store or request.to / STORE),
+        open_store(request.store, beside=request.to),
         recipe="speech_translation",
         command=request.command or f"orature run speech_translation --to {request.to}",
     )
@@ -128,7 +128,7 @@ def plan(request: Request) -> dict[str, Any]:
     outlined = ["split", "split"] if settings.rich else ["split"]
     for _ in arms:
         outlined += ["train", "transcribe", "evaluate", "transcribe", "evaluate"]
-    job = rehearsed(open_store(request.store or request.to / STORE), "speech_translation", outlined)
+    job = rehearsed(open_store(request.store, beside=request.to), "speech_translation", outlined)
     shown = job.through(lambda: experiment(job, request, settings), request.resources)
     return {**shown, "arms": list(arms), "missing": missing(settings), "settings": settings.model_dump(mode="json")}
 

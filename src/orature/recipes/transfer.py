@@ -44,7 +44,7 @@ from orature.stages.train import Train
 from orature.train.prior_config import PriorConfig
 
 ABOUT = "what a start brings: from it and from nothing at equal compute, with several amounts of speech"
-STORE, FACTS, PAGE = ".orature", "transfer.json", "report.html"
+FACTS, PAGE = "transfer.json", "report.html"
 ARMS = ("nothing", "start")
 _FEATURES = ("subsampling", "normalisation")
 
@@ -71,7 +71,7 @@ def run(request: Request) -> Outcome:
     settings = read_settings_of(request)
     refuse_unwritable(request.to)
     job = Run(
-        open_store(request.store or request.to / STORE),
+        open_store(request.store, beside=request.to),
         recipe="transfer",
         command=request.command or f"orature run transfer --to {request.to}",
     )

@@ -47,7 +47,7 @@ from orature.stages.train import Train
 from orature.train.config import Scale
 from orature.train.devices import usable_cores
 
-STORE, TRANSLATION = ".orature", "speech_translation"
+TRANSLATION = "speech_translation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def run_up(
     refuse_unwritable(to)
     if options.rich is not None:
         translation_settings(options, resources)
-    home = open_store(store or to / STORE)
+    home = open_store(store, beside=to)
     run = Run(home, recipe="up", command=command or f"orature up {source} --to {to} --scale {options.scale}")
     done = _computed(run, source, options, resources or Resources())
     fresh = published_keys(to) != done.keys
@@ -271,7 +271,7 @@ def plan(
     source: Path, to: Path, options: UpOptions, store: Path | None = None, on: Resources | None = None
 ) -> dict[str, Any]:
     """What `up` would do, as far as it can be known without doing it (`--dry-run`)."""
-    home = open_store(store or to / STORE)
+    home = open_store(store, beside=to)
     if options.texts or options.rich is not None:
         return _plan_with_text(home, source, options, on or Resources())
     run = Run(home, recipe="up", command="")

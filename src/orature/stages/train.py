@@ -50,7 +50,7 @@ class Train(Stage):
     """
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     corpus: Ref
     config: TrainConfig
     start: Ref | None = None

@@ -1,8 +1,9 @@
 """Joint training of CTC and attention on one encoder (Watanabe et al. 2017, section III-B).
 
 The loss is w * CTC + (1 - w) * attention, both summed over the batch and divided by its text tokens with their ends.
-Recognition wants a w of some 0.3; a translation does not follow the sound in order, so its w is low or 0. Checkpoints
-are scored by the attention decoder.
+Recognition wants a w of some 0.3; a translation does not follow the sound in order, so its w is low or 0. Texts are
+looked for with the same w (section III-C), in training and later: a decoder that has not yet learned where to listen
+writes without end, and CTC, which learns that first, holds it back.
 
 Example::
 
@@ -28,6 +29,7 @@ from orature.train.seq2seq import Seq2SeqLearner
 
 CTC_WEIGHT = 0.3
 """Of recognition, where nothing else is asked for."""
+MOST_IN_SEARCH = 0.99
 
 
 class JointTask(nn.Module):
@@ -64,6 +66,7 @@ class JointLearner(Seq2SeqLearner):
         super().__init__(network, vocabulary, label_smoothing=label_smoothing, language=language)
         self.module = JointTask(network)
         self.ctc_weight, self.blank = ctc_weight, vocabulary.blank
+        network.searches_with(min(ctc_weight, MOST_IN_SEARCH))
 
     def loss(self, batch: Batch, module: nn.Module | None = None) -> Losses:
         """Both losses of a batch, weighted; the weight is that of attention alone: tokens of texts and their ends."""

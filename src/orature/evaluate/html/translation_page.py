@@ -15,6 +15,7 @@ from orature.evaluate.html.charts import Line, line_chart
 from orature.evaluate.html.languages import RED, VERDICTS
 from orature.evaluate.html.page import command_section, heading, page, rows_table
 from orature.evaluate.html.text import escape, percent, span, whole
+from orature.evaluate.translation_arms import shares_of
 
 _STYLES = "abc"
 _MINUS = "\u2212"
@@ -23,14 +24,13 @@ _MINUS = "\u2212"
 def translation_page(facts: Mapping[str, Any], *, command: str = "") -> str:
     """The whole page, self-contained; equal arguments give equal pages."""
     target, rich, arms = facts["target"], facts["rich"], facts["arms"]
-    search = facts["search"]
     head = heading(
         f"Speech translation for {target['name']}",
         [
             ("Target", f"{target['name']} ({target['language']})"),
             ("Rich language", "" if rich is None else f"{rich['name']} ({rich['language']})"),
             ("Encoder of the first training", facts["start"]),
-            ("Search", f"beams: {search['beams']}, length penalty {search['length_penalty']:g}"),
+            ("Search", _search(facts["search"])),
             ("Scored on", facts["split"]),
             ("Seed", facts["seed"]),
         ],
@@ -39,6 +39,12 @@ def translation_page(facts: Mapping[str, Any], *, command: str = "") -> str:
     nav = (("arms", "Arms"), ("labels", "Translations"), ("shares", "Pairs"), ("curves", "Curves"), ("made", "Command"))
     summary = facts["verdicts"][0] if facts["verdicts"] else ""
     return page(title="Speech translation", head=head, body=body, summary=summary, nav=nav)
+
+
+def _search(search: Mapping[str, Any]) -> str:
+    share = search["ctc_weight"]
+    ctc = "CTC as in training" if share is None else f"CTC {share:g}"
+    return f"beams: {search['beams']}, length penalty {search['length_penalty']:g}, {ctc}"
 
 
 def _verdicts(facts: Mapping[str, Any]) -> str:
@@ -163,11 +169,7 @@ def _left_out(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _shares(arms: Sequence[Mapping[str, Any]]) -> str:
     """CER by the number of pairs that the translator was trained on."""
-    points = sorted(
-        (row["labels"]["pairs"], row["test"]["cer"]["value"])
-        for row in arms
-        if str(row["name"]).startswith("st_") and (row.get("labels") or {}).get("pairs")
-    )
+    points = shares_of(arms)
     if len(points) < 2:
         return ""
     lines = [Line("with translated speech", "a", points, dots=True)]
