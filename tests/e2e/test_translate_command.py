@@ -43,6 +43,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (top / "news.jsonl").write_text('{"text": "hola"}\n', encoding="utf-8")
     (top / "human.tsv").write_text(f"sentence\ttranslation\n{SPOKEN[5]}\tsumak wasi\n", encoding="utf-8")
     (top / "wrong.tsv").write_text("a\tb\n1\t2\n", encoding="utf-8")
+    (top / "latin1.txt").write_bytes("Hola señor.\nAdiós.\n".encode("latin-1"))
+    (top / "others.tsv").write_text("sentence\ttranslation\nno está\tmana\n", encoding="utf-8")
+    (top / "words.tsv").write_text("# source: es\n# target: qu\ncasa\twasi\n", encoding="utf-8")
+    (top / "pickled").mkdir()
+    (top / "pickled" / "config.json").write_text('{"model_type": "marian"}', encoding="utf-8")
+    (top / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     (top / "empty").mkdir()
     (top / "own").mkdir()
     (top / "own" / "file.txt").write_text("mine", encoding="utf-8")
@@ -110,6 +116,14 @@ def test_a_file_keeps_its_lines(world: Path) -> None:
         f"translate news.txt --from es {FAKE} --embargo kichwa --human human.tsv --to b.txt --store store --threads 1"
     )
     assert command(world, line).exit_code == 0
+
+
+def test_a_dictionary_is_said_to_be_one(world: Path) -> None:
+    line = "translate news.txt --from es --into qu --translator dictionary:words.tsv --to {} --store store"
+    done = command(world, line.format("words.txt"))
+    assert done.exit_code == 0 and "is a dictionary: it renders words one by one" in done.output, done.output
+    fake = command(world, line.format("none.txt").replace("dictionary:words.tsv", "fake"))
+    assert fake.exit_code == 0 and "is a dictionary" not in fake.output
 
 
 def test_persons_translations_alone(world: Path) -> None:
@@ -203,6 +217,12 @@ def test_ctrl_c_stops_workers_and_the_command_goes_on(world: Path) -> None:
         ("translate wrong.tsv --from es --into qu --translator fake --to new.txt", "no column `sentence`"),
         ("translate rich --into qu --translator fake --to new --human nothing.tsv", "no such text file"),
         ("translate rich --into qu --translator fake --to new --human wrong.tsv", "has the columns a, b"),
+        (
+            "translate rich --into qu --human others.tsv --embargo kichwa --to new",
+            r"used \(33 no-human-translation\).* next: give a table whose `sentence`",
+        ),
+        ("translate rich --into qu --translator pickled --to new", "are pickled .* AutoModelForSeq2SeqLM"),
+        ("translate latin1.txt --from es --into qu --translator fake --to new.txt", r"\(2 text-undecodable\)"),
         ("translate rich --into qu --human human.tsv --round-trip fake --to new", "not translated back"),
         ("translate rich --into qu --translator fake --to new --embargo nothing", "no corpus.json"),
         ("translate rich --into qu --translator fake --to new --embargo no_splits", "neither dev nor test"),

@@ -94,7 +94,14 @@ def test_test_is_measured_as_the_folder_translates(made: Path) -> None:
 def test_the_report_and_the_card_show_the_figures(made: Path) -> None:
     score = json.loads((made / "model" / "score.json").read_text())
     page = (made / "model" / "report.html").read_text()
-    for part in ('id="translation"', 'id="examples"', 'id="training"', 'id="facts"', score["chrf"]["signature"]):
+    for part in (
+        "orature why FOLDER",
+        'id="translation"',
+        'id="examples"',
+        'id="training"',
+        'id="facts"',
+        score["chrf"]["signature"],
+    ):
         assert part in page
     assert f"{score['chrf']['low']:.1f} to {score['chrf']['high']:.1f}" in page
     assert f"| chrF2 on test | {score['chrf']['value']:.1f} (" in (made / "model" / "README.md").read_text()
@@ -151,6 +158,14 @@ def test_bad_pairs_are_sentences(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "which is too little" in done.output
     done = command(tmp_path, tmp_path / "none.tsv", *BASE, tmp_path / "model")
     assert done.exit_code == 2 and "no such file" in done.output
+    (tmp_path / "empty.tsv").touch()
+    done = command(tmp_path, tmp_path / "empty.tsv", *BASE, tmp_path / "model")
+    assert done.exit_code == 2 and "a column a language" in done.output
+    rows = "".join(f"{a}\t{b}\tfra\tspa\n" for a, b in toy_pairs(40))
+    (tmp_path / "other.tsv").write_text(f"sentence\ttranslation\tlang\ttranslation_lang\n{rows}", encoding="utf-8")
+    done = command(tmp_path, tmp_path / "other.tsv", *BASE, tmp_path / "model")
+    assert done.exit_code == 2 and "40 other-language; such as other.tsv:2: not the two" in done.output
+    assert "lang 'fra', translation_lang 'spa'" in done.output
     long = table(tmp_path, toy_pairs(60))
     done = command(tmp_path, long, *BASE, tmp_path / "model", "--pieces", "characters", "--set", "train.longest=4")
     assert done.exit_code == 1 and "have more than 4 tokens on a side" in done.output
@@ -174,6 +189,10 @@ def test_a_dictionary_says_that_it_is_one_and_is_measured_too(tmp_path: Path) ->
     with open_translator(str(tmp_path / "list")) as translator:
         (found,) = translator.translate([TranslationRequest("wasi yaku", "es", "qu")], TextSearch(beams=1))
     assert isinstance(found, tuple) and found[0].text == translated("wasi yaku")
+    more = table(tmp_path, toy_pairs(120), "\tmisi\ttrain")
+    words = ("train-translator", more, *BASE, tmp_path / "list", "--kind", "dictionary", "--store", tmp_path / "store")
+    told = CliRunner().invoke(build(), [str(word) for word in words]).output
+    assert " train, " in told and "rows left out: 1 empty-source" in told and "source left as it is: " in told
     again = command(tmp_path, pairs, *BASE, tmp_path / "rare", "--kind", "dictionary", "--dry-run", micro=False)
     assert again.exit_code == 0 and json.loads(again.stdout)["cost"] is None
     none = command(

@@ -51,6 +51,7 @@ def test_each_outcome_has_its_sentence(verdict: str, said: str) -> None:
 def test_models_that_have_learned_nothing_are_not_praised(best: float, said: bool) -> None:
     found = verdicts([row("encoder", 2.6, None), row("st_good", best, -0.2, "better")])
     assert ("No arm has learned to recognise yet" in found[0]) == said
+    assert len(found) == 1 and ("helped" in found[0]) != said
 
 
 @pytest.mark.parametrize(
@@ -79,12 +80,20 @@ def test_one_share_of_the_pairs_is_no_curve() -> None:
     assert len(verdicts(rows)) == 2
 
 
-def test_the_page_has_the_pairs_as_a_curve_and_says_what_is_missing() -> None:
-    rows = [row("encoder", 0.5, None), row("st_low", 0.5, 0.0, "worse", labels=LABELS)]
-    rows.append(row("st_good", 0.45, -0.05, "better", labels={**LABELS, "pairs": 2000}))
-    facts = {
+def test_of_two_that_have_learned_nothing_neither_is_praised_beside_one_that_has() -> None:
+    found = verdicts(
+        [row("scratch", 0.8, -1.8, "better"), row("encoder", 2.6, None), row("st_good", 2.4, -0.2, "better")]
+    )
+    assert len(found) == 1 and "neither it nor encoder has learned" in found[0] and "helped" not in found[0]
+    found = verdicts([row("encoder", 1.2, None), row("st_good", 0.7, -0.5, "better")])
+    assert len(found) == 1 and "(st_good) helped" in found[0], "one that has learned beside one that has not"
+
+
+def facts_of(rows: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    common = {
         "target": {"name": "kichwa", "language": "que-EC"},
-        "rich": {"name": "<spanish>", "language": "es"},
+        "rich": {"name": "<spanish>", "language": "es", "hours_by_origin": {"real": 3.0, "synthetic": 1.0}},
+        "scored": {"split_fingerprint": "f" * 64, "normaliser": "basic@1", "utterances": 1392, "words": 1886},
         "arms": rows,
         "search": {"beams": 5, "length_penalty": 1.0, "ctc_weight": None},
         "start": "none",
@@ -95,6 +104,50 @@ def test_the_page_has_the_pairs_as_a_curve_and_says_what_is_missing() -> None:
         "chosen": "st_good",
         "notes": ["st_human is left out"],
     }
+    return common | more
+
+
+TWO = [row("encoder", 0.5, None), row("st_good", 0.48, -0.02, "better")]
+
+
+def test_the_page_says_what_was_scored_and_that_the_rich_speech_was_synthetic() -> None:
+    page = translation_page(facts_of(TWO))
+    for said in (
+        "test: 1,392 utterances, 1,886 words",
+        "ffffffffffff<",
+        "basic@1",
+        "3.00\u202fh real, 1.00\u202fh synth",
+    ):
+        assert said in page
+    assert "25 % of the speech of &lt;spanish&gt; is synthetic" in page
+    people = {"name": "spanish", "language": "es", "hours_by_origin": {"real": 3.0}}
+    assert "is synthetic" not in translation_page(facts_of(TWO, rich=people))
+    assert "is synthetic" not in translation_page(facts_of(TWO, rich=None))
+
+
+def test_the_page_of_up_says_which_model_was_published() -> None:
+    usual = translation_page(facts_of(TWO, usual_dev_cer=0.312, published=False))
+    assert "(published)" not in usual and "31.2\u202f% of the usual model" in usual
+    assert "the usual model is published" in usual
+    best = translation_page(facts_of(TWO, usual_dev_cer=0.9, published=True))
+    assert best.count("(published)") == 1 and "st_good is published" in best
+
+
+def test_the_table_of_arms_fits_on_a_page_and_the_curve_has_its_intervals() -> None:
+    rows = [row("encoder", 0.5, None), row("st_low", 0.5, 0.0, "worse", labels=LABELS)]
+    rows.append(row("st_good", 0.45, -0.05, "better", labels={**LABELS, "pairs": 2000}))
+    page = translation_page(facts_of(rows))
+    arms = page[page.index('id="arms"') : page.index('id="labels"')]
+    assert arms.count("<th") - arms.count("<thead") == 8
+    assert 'class="band band-a"' in page
+    rows[2]["test"] = {unit: {"value": 0.45, "low": None, "high": None} for unit in ("cer", "wer")}
+    assert 'class="band band-a"' not in translation_page(facts_of(rows)), "without an interval there is no shade"
+
+
+def test_the_page_has_the_pairs_as_a_curve_and_says_what_is_missing() -> None:
+    rows = [row("encoder", 0.5, None), row("st_low", 0.5, 0.0, "worse", labels=LABELS)]
+    rows.append(row("st_good", 0.45, -0.05, "better", labels={**LABELS, "pairs": 2000}))
+    facts = facts_of(rows)
     page = translation_page(facts, command="orature run speech_translation kichwa")
     for said in (
         "What more sentence pairs bring",

@@ -18,6 +18,7 @@ from orature.cli.train import DeviceOption, ScaleOption, SeedOption, SetOption, 
 _LINES = (
     "orature run multilingual kichwa.tar.gz yo=yoruba/ --to pooled --scale dev",
     "orature run multilingual a/ b/ --to pooled --set with_lid=both --set network=conformer --dry-run",
+    "orature run speech_translation kichwa/ --to out --set rich=spanish/ --set parallel=es-qu.tsv --dry-run",
     "orature run back_translate kichwa/ --to out --set text=news.txt --set voice=espeak --set ratios=[1,5]",
 )
 

@@ -152,11 +152,12 @@ def _finish(to: Path, as_json: bool) -> None:
     lines = [
         f"translator: {to}",
         *(f"test {name}: {_points(score[key])}" for key, name in (("chrf", "chrF"), ("bleu", "BLEU"))),
+        f"test chrF of the source left as it is: {score['copy']['chrf']:.1f}",
         f"report: {to / 'report.html'}",
     ]
     emit({"translator": to, "score": score}, as_json, lambda: "\n".join(lines))
 
 
 def _points(figure: dict[str, float | None]) -> str:
-    reach = "" if figure["low"] is None else f" ({figure['low']:.1f} to {figure['high']:.1f})"
+    reach = " (too few for an interval)" if figure["low"] is None else f" ({figure['low']:.1f} to {figure['high']:.1f})"
     return f"{figure['value']:.1f}{reach}"

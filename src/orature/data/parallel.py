@@ -37,6 +37,7 @@ WITHOUT_HEADER = "tables whose first line names no column: the first column was 
 _SOURCE, _TARGET = ("source", "src"), ("target", "tgt", "trg")
 _SENTENCE, _TRANSLATION = ("sentence", "text", "transcription"), ("translation",)
 _LANGUAGE, _TRANSLATION_LANGUAGE = ("lang", "language", "locale"), ("translation_lang", "translation_language")
+_HEADER = "write a header line with a column a language, such as es and qu, and a row a pair below it"
 _NAME_THEM = "name the columns with --source-column and --target-column"
 
 
@@ -69,6 +70,8 @@ def split_in_name(name: str) -> str:
 
 def read_table(path: Path, ways: Direction, columns: Columns, seen: Seen, *, name: str = "") -> Iterator[Pair | Reject]:
     """Every row of a table once, its id from `name` (else the file's); CorpusError where no columns say their sides."""
+    if not path.stat().st_size:
+        raise CorpusError(f"{path.name} is empty", where=str(path), next_step=_HEADER)
     tree = FolderTree(path.parent, only=(path.name,))
     table = open_rows(tree, path.name, seen)
     if len(table.columns) == 2 and not columns.source and not columns.target and _chosen(table.columns, ways) is None:

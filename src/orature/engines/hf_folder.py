@@ -171,7 +171,8 @@ def weight_files(folder: Path) -> list[Path]:
             f"the weights are pickled ({pickles[0]}), and opening a pickle can run any code",
             where=str(folder),
             next_step="use a revision of the checkpoint with model.safetensors, or load it where you trust it and "
-            "write it again: AutoModelForCTC.from_pretrained(folder).save_pretrained(new_folder)",
+            "write it again: AutoModelForCTC (of a translator: AutoModelForSeq2SeqLM).from_pretrained(folder)"
+            ".save_pretrained(new_folder)",
         )
     raise ModelError("there is no model.safetensors", where=str(folder), next_step=WHOLE)
 

@@ -26,21 +26,34 @@ _FURTHEST = 1000
 
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A sentence an arm of translation, joint training or text; a difference that includes zero is called that."""
-    found = []
-    if rows and min(row["test"]["cer"]["value"] for row in rows) >= _NOTHING_LEARNED:
-        found.append(
+    if rows and all(map(_unlearned, rows)):
+        return [
             f"No arm has learned to recognise yet (each CER is {100 * _NOTHING_LEARNED:.0f} % or more), so the "
             "differences say nothing: give more updates."
-        )
+        ]
+    found = []
+    unlearned = {row["name"] for row in rows if _unlearned(row)}
     for row in rows:
         kind = str(row["name"]).split("_")[0]
-        if kind in _WHAT and row["difference"] is not None:
-            found.append(_said(f"{_WHAT[kind]} ({row['name']})", row))
+        if kind not in _WHAT or row["difference"] is None:
+            continue
+        what = f"{_WHAT[kind]} ({row['name']})"
+        if {row["name"], row["against"]} <= unlearned:
+            found.append(
+                f"{what}: neither it nor {row['against']} has learned to recognise yet (each CER is "
+                f"{100 * _NOTHING_LEARNED:.0f} % or more), so their difference says nothing."
+            )
+        else:
+            found.append(_said(what, row))
     found += _by_pairs(rows)
     direct = [row for row in rows if row["name"] == row["against"]]
     if direct and not any(row["difference"] is not None for row in rows):
         found.append("There is one arm alone, so nothing can be compared.")
     return found
+
+
+def _unlearned(row: Mapping[str, Any]) -> bool:
+    return bool(row["test"]["cer"]["value"] >= _NOTHING_LEARNED)
 
 
 def shares_of(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:

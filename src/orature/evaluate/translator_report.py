@@ -76,4 +76,5 @@ def _curves(train_log: Sequence[Mapping[str, Any]]) -> str:
 def _facts(facts: Mapping[str, Any]) -> str:
     lines = [[escape(name), f"<bdi>{escape(value)}</bdi>"] for name, value in facts["told"].items()]
     table = rows_table(("", ""), lines, words=2)
-    return f'<section id="facts"><h2>Facts</h2>{table}</section>'
+    note = "The command, all settings and the inputs: <code>orature why FOLDER</code>, of the folder of this page."
+    return f'<section id="facts"><h2>Facts</h2>{table}<p class="note">{note}</p></section>'

@@ -108,7 +108,7 @@ def plan(request: Request) -> dict[str, Any]:
     source = source_of(request)
     settings = read_settings_of(request)
     home = open_store(request.store, beside=request.to)
-    job = rehearsed(home, "back_translate", outline(settings))
+    job = rehearsed(home, "back_translate", outline(settings), phases=2)
     shown = job.through(lambda: experiment(job, request, settings, source))
     return {**shown, "settings": settings.model_dump(mode="json")}
 

@@ -24,8 +24,9 @@ class NotDoneYet(Exception):
 class Rehearsal(Run):
     """`do` gives what is finished and stops the recipe at the first stage that is not."""
 
-    def __init__(self, store: Store, recipe: str, outline: Sequence[str]) -> None:
+    def __init__(self, store: Store, recipe: str, outline: Sequence[str], *, phases: int = 1) -> None:
         super().__init__(store, recipe=recipe, command="")
+        self.phases = phases
         self.outline = list(outline)
         self.steps: list[dict[str, Any]] = []
         self.training: Train | None = None
@@ -64,10 +65,15 @@ class Rehearsal(Run):
         each = cost(self.training, on)
         return {
             "train": self.training.config.model_dump(mode="json"),
-            "cost": f"{left} trainings are left (two phases each); the first phase of one: {each}",
+            "cost": f"{left} trainings are left; the first: {each}"
+            if self.phases == 1
+            else f"{left} trainings are left ({self.phases} phases each); the first phase of one: {each}",
         }
 
 
-def rehearsed(store: Store, recipe: str, outline: Sequence[str]) -> Rehearsal:
-    """A run of `recipe` that does nothing; `outline` names its stages, for those that cannot be known yet."""
-    return Rehearsal(store, recipe, outline)
+def rehearsed(store: Store, recipe: str, outline: Sequence[str], *, phases: int = 1) -> Rehearsal:
+    """A run of `recipe` that does nothing; `outline` names its stages, for those that cannot be known yet.
+
+    `phases`: of each training, where its stage is one of them.
+    """
+    return Rehearsal(store, recipe, outline, phases=phases)

@@ -52,6 +52,7 @@ from orature.recipes.translation_settings import (
     default_arms,
     label_arms,
     missing,
+    outline,
     settings_of,
 )
 from orature.recipes.translation_steps import (
@@ -59,7 +60,9 @@ from orature.recipes.translation_steps import (
     joint_model,
     labelled,
     opened,
+    ready,
     recogniser,
+    rich_facts,
     start_of,
     text_model,
     trained,
@@ -69,6 +72,7 @@ from orature.recipes.translation_steps import (
 from orature.stages.train import Train
 
 ABOUT = "what speech translation from a rich language brings, beside scratch and direct transfer"
+_PINS = ("split_fingerprint", "normaliser", "utterances", "words")
 FACTS, PAGE = "speech_translation.json", "report.html"
 
 
@@ -125,10 +129,8 @@ def plan(request: Request) -> dict[str, Any]:
     """What `run` would do, as far as it can be known without doing it."""
     settings = settings_of(request)
     arms = settings.arms or default_arms(settings)
-    outlined = ["split", "split"] if settings.rich else ["split"]
-    for _ in arms:
-        outlined += ["train", "transcribe", "evaluate", "transcribe", "evaluate"]
-    job = rehearsed(open_store(request.store, beside=request.to), "speech_translation", outlined)
+    home = open_store(request.store, beside=request.to)
+    job = rehearsed(home, "speech_translation", outline(settings))
     shown = job.through(lambda: experiment(job, request, settings), request.resources)
     return {**shown, "arms": list(arms), "missing": missing(settings), "settings": settings.model_dump(mode="json")}
 
@@ -143,9 +145,11 @@ def arms_on(work: Work) -> Done:
     settings = work.settings
     for lack in missing(settings):
         work.note(f"no transfer by translation in full: {lack}")
+    arms = settings.arms or default_arms(settings)
+    ready(work, arms)
     models: dict[str, Ref] = {}
     begun: dict[str, Begun] = {}
-    for name in settings.arms or default_arms(settings):
+    for name in arms:
         made = _begin(work, name)
         if made is None:
             continue
@@ -154,7 +158,8 @@ def arms_on(work: Work) -> Done:
         say(f"speech translation: {name}: trained")
     dev = {name: _score(work, name, model, "dev") for name, model in models.items()}
     last = {name: _score(work, name, model, settings.split) for name, model in models.items()}
-    facts = _facts(work, _rows(work, begun, models, (dev, last)))
+    scored = score_of(work.job, next(iter(last.values()))[1])
+    facts = _facts(work, _rows(work, begun, models, (dev, last)), scored)
     chosen = facts["chosen"]
     return Done(facts, models[chosen], *last[chosen])
 
@@ -299,7 +304,8 @@ def _rates(score: dict[str, Any]) -> dict[str, Any]:
     return {name: score[name] for name in ("cer", "wer", "utterances", "words")}
 
 
-def _facts(work: Work, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _facts(work: Work, rows: list[dict[str, Any]], score: dict[str, Any]) -> dict[str, Any]:
+    """`score`: of any arm on the last split, whose pins are those of all."""
     settings = work.settings
     chosen = min(rows, key=lambda row: (row["dev"]["cer"]["value"], row["dev"]["wer"]["value"]))["name"]
     return {
@@ -307,7 +313,8 @@ def _facts(work: Work, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "seed": work.request.seed,
         "split": settings.split,
         "target": {"name": work.target_name, "language": work.target_language},
-        "rich": None if work.rich is None else {"name": work.rich_name, "language": work.rich_language},
+        "scored": {name: score[name] for name in _PINS},
+        "rich": rich_facts(work),
         "start": settings.start,
         "search": settings.search.model_dump(mode="json"),
         "missing": missing(settings),

@@ -24,7 +24,7 @@ from orature.stages.parallel_text import LEAST_PAIRS, ParallelText, parallel_sta
 from orature.stages.train_dictionary import DictionaryConfig, TrainDictionary
 from orature.stages.train_translator import TrainTranslator
 from orature.text.pair_checks import PairRules, check_pairs
-from orature.text.parallel import Pair, ParallelCorpus
+from orature.text.parallel import PARTS, Pair, ParallelCorpus
 from orature.train.config import Scale
 from orature.train.devices import prepare_device
 from orature.train.text.config import CHARACTERS, SIZES, TranslatorConfig, TranslatorPreset, preset_for
@@ -123,12 +123,21 @@ def train_translator(run: Run, paths: Sequence[Path], options: TranslatorOptions
     """The translator's folder as an artefact."""
     require_metrics()
     pairs = run.do(pairs_stage(paths, options), on=on)
-    corpus = ParallelCorpus.open(run.path_of(pairs))
-    count = int(corpus.summary()["splits"]["train"]["pairs"])
+    summary = ParallelCorpus.open(run.path_of(pairs)).summary()
+    say(f"pairs: {counts_said(summary)}")
+    count = int(summary["splits"]["train"]["pairs"])
     if options.kind == "dictionary":
         return run.do(TrainDictionary(pairs=pairs, config=dictionary_config(options), model_name=name), on=on)
     say(f"train-translator: {preset_for(count).about()}")
     return run.do(TrainTranslator(pairs=pairs, config=config_for(options, count), model_name=name), on=on)
+
+
+def counts_said(summary: Mapping[str, Any]) -> str:
+    """Pairs by split and rows left out by reason, of a parallel.json."""
+    kept = ", ".join(f"{summary['splits'][name]['pairs']:,} {name}" for name in PARTS)
+    rejected = summary.get("rows", {}).get("rejected", {})
+    lost = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejected.items()) if count)
+    return f"{kept}; rows left out: {lost or 'none'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from orature.core.errors import ConfigError
 from orature.core.progress import say
 from orature.data.corpus import Corpus
-from orature.engines.translators import open_translator
+from orature.engines.translators import open_translator, parse_translator
 from orature.evaluate.translation import require_metrics
 from orature.flow import Ref, Resources, Run
 from orature.recipes.settings import nearest, override
@@ -147,6 +147,8 @@ def translate_stage(
 
 
 def _translator(spec: str, source: str, target: str, backend: str) -> TranslatorRef:
+    if parse_translator(spec).engine == "dictionary":
+        say(f"translate: {spec} is a dictionary: it renders words one by one and makes no sentences of {target}")
     with open_translator(spec, backend=backend) as opened:
         opened.check(source, target)
         return translator_ref(spec, opened, backend=backend)

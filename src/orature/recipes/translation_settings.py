@@ -19,6 +19,7 @@ from orature.engines.families import family_of
 from orature.engines.hub import model_folder
 from orature.engines.search_config import SearchConfig
 from orature.engines.shipped import BASE, NOTHING
+from orature.engines.translators import parse_translator
 from orature.recipes.arms import NEVER
 from orature.recipes.registry import Request, tagged
 from orature.recipes.settings import nearest, override
@@ -137,6 +138,26 @@ def default_arms(settings: TranslationConfig) -> tuple[str, ...]:
     return tuple(arm for arm in allowed_arms(settings) if arm != TEXT or not label_arms(settings) or settings.text)
 
 
+def outline(settings: TranslationConfig) -> list[str]:
+    """Names of all stages of the arms, for a plan before they can be known."""
+    arms, labels = settings.arms or default_arms(settings), label_arms(settings)
+    used = [labels[arm] for arm in arms if arm in labels]
+    joint = [next(iter(labels.values()))] if JOINT in arms else []
+    plain = settings.rich is not None and bool(set(arms) & {ENCODER, BODY, JOINT, TEXT, *labels})
+    names = ["split"] * (1 if settings.rich is None else 2)
+    names += ["train"] * (plain + bool(set(arms) & {LONGER, BODY_LONGER}))
+    shares = {label for label in (*used, *joint) if not isinstance(label, str)}
+    judged = "translator" in (*used, *joint) and bool(settings.parallel)
+    names += ["parallel_text"] * bool(shares or judged) + ["evaluate-translator"] * judged
+    names += ["pair-portion"] * sum(share < 1 for share in shares)
+    names += ["train_dictionary" if settings.kind == "dictionary" else "train_translator"] * len(shares)
+    for label in (*used, *joint):
+        names += ["filter-translations"] if label == "human" else ["translate", "filter-translations"]
+    names += ["train", "transcribe", "evaluate-translation"] * len(used)
+    names += ["pool", "train"] * (JOINT in arms) + ["pretrain-decoder"] * (TEXT in arms)
+    return names + ["train", "transcribe", "evaluate", "transcribe", "evaluate"] * len(arms)
+
+
 def missing(settings: TranslationConfig) -> list[str]:
     """What is lacking for translation-enhanced transfer, in sentences that say what to give."""
     lacks = []
@@ -165,6 +186,8 @@ def settings_of(request: Request) -> TranslationConfig:
                 raise ConfigError(f"there is no such file: {path}", where=name, next_step="check the path")
     if settings.rich is not None and not tagged(settings.rich)[0].exists():
         raise ConfigError("there is no such corpus", where=f"rich={settings.rich}", next_step="check the path")
+    if settings.translator is not None:
+        parse_translator(settings.translator)
     allowed = allowed_arms(settings)
     for arm in settings.arms:
         if arm not in allowed:

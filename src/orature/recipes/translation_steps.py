@@ -12,6 +12,8 @@ Example::
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,15 @@ from typing import Any
 from orature.core.errors import ConfigError
 from orature.core.progress import say
 from orature.data.corpus import Corpus
+from orature.engines.translators import open_translator
 from orature.flow import Ref, Resources, Run
 from orature.recipes.registry import Request, tagged
+from orature.recipes.rehearsal import Rehearsal
 from orature.recipes.train_translator import TranslatorOptions, dictionary_config, pairs_stage
 from orature.recipes.train_translator import config_for as translator_config
 from orature.recipes.training import UpOptions, named_start, only_language, split_stage
 from orature.recipes.translating import Translating, read_translation_account, translated
-from orature.recipes.translation_settings import TranslationConfig, config_of, translator_options
+from orature.recipes.translation_settings import JOINT, TranslationConfig, config_of, label_arms, translator_options
 from orature.stages.evaluate_translation import EvaluateTranslation, EvaluateTranslator
 from orature.stages.ingest import ingest_stage
 from orature.stages.inputs import corpus_ref, model_ref, translator_ref
@@ -39,6 +43,7 @@ from orature.stages.train_dictionary import TrainDictionary
 from orature.stages.train_translator import TrainTranslator
 from orature.stages.transcribe import Transcribe
 from orature.stages.translation_score import score_in
+from orature.stages.translation_texts import HumanTranslations
 from orature.text.parallel import ParallelCorpus
 from orature.text.sentences import kind_of
 from orature.train.config import TrainConfig
@@ -109,6 +114,31 @@ def opened(job: Run, request: Request, settings: TranslationConfig, target: tupl
     return work
 
 
+def ready(work: Work, arms: Sequence[str]) -> None:
+    """What the arms translate with is looked at before anything is trained.
+
+    ConfigError for one language on both sides, and all that is wrong with the given translator, the table of persons or
+    the pairs: after hours of training it would come too late.
+    """
+    named = label_arms(work.settings)
+    used = [named[arm] for arm in arms if arm in named]
+    used += list(named.values())[:1] if JOINT in arms else []
+    if not used:
+        return
+    if work.rich_language == work.target_language:
+        raise ConfigError(
+            f"the rich corpus {work.rich_name} is in {work.target_language}, as the target is",
+            next_step="name a corpus of another language: --set rich=CORPUS (TAG=PATH states its language)",
+        )
+    if "translator" in used:
+        with open_translator(str(work.settings.translator)) as translator:
+            translator.check(work.rich_language, work.target_language)
+    if "human" in used:
+        HumanTranslations.read(Path(str(work.settings.human)))
+    if not isinstance(work.job, Rehearsal) and any(not isinstance(label, str) for label in used):
+        pairs_of(work)
+
+
 def _read(job: Run, request: Request, settings: TranslationConfig, given: str) -> tuple[str, Ref]:
     """The name of a corpus and its splits."""
     place, language = tagged(given)
@@ -174,6 +204,8 @@ def translator_of(work: Work, label: float | str) -> tuple[str, dict[str, Any]]:
     made = job.do(_translator_stage(options, pairs, count), on=work.on)
     folder = job.path_of(made)
     by = f"trained on {count} pairs"
+    if settings.kind == "dictionary":
+        by = f"a dictionary of words from {count} pairs, no translator of sentences"
     return str(folder), {"by": by, "pairs": count, "share": share, "held_out": _shown(score_in(folder))}
 
 
@@ -267,6 +299,17 @@ def text_model(work: Work, start: Ref | None) -> Ref:
         model_name="decoder from text",
     )
     return work.job.do(stage, on=work.on)
+
+
+def rich_facts(work: Work) -> dict[str, Any] | None:
+    """The rich corpus as the report names it, with the hours of its train split by origin; None without one."""
+    if work.rich is None:
+        return None
+    seconds: dict[str, float] = defaultdict(float)
+    for row in work.corpus(work.rich).split("train"):
+        seconds[row.origin] += row.audio.duration_s
+    hours = {origin: round(one / 3600, 4) for origin, one in sorted(seconds.items())}
+    return {"name": work.rich_name, "language": work.rich_language, "hours_by_origin": hours}
 
 
 def training_of(work: Work, model: Ref) -> dict[str, Any]:

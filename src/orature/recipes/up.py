@@ -26,11 +26,11 @@ from orature.recipes.back_translate import outline, translated
 from orature.recipes.estimate import cost
 from orature.recipes.fusion import fuse, gain
 from orature.recipes.published import REPORT, circumstances_of, published_keys, train_log
-from orature.recipes.rehearsal import rehearsed
+from orature.recipes.rehearsal import Rehearsal, rehearsed
 from orature.recipes.scoring import decode_and_score, forgetting, score_of, zero_shot
 from orature.recipes.settings import override
 from orature.recipes.speech_steps import reads_itself
-from orature.recipes.speech_translation import publish_page
+from orature.recipes.speech_translation import arms_on, publish_page
 from orature.recipes.training import (
     UpOptions,
     describe_recipe,
@@ -39,7 +39,8 @@ from orature.recipes.training import (
     start_of_up,
     train_stage,
 )
-from orature.recipes.up_translation import translated_arms, translation_settings
+from orature.recipes.translation_settings import outline as translation_outline
+from orature.recipes.up_translation import opened_arms, translation_settings
 from orature.stages.evaluate import Extras, lineage_rows, publish_results
 from orature.stages.ingest import ingest_stage
 from orature.stages.split import describe, read_splits
@@ -196,8 +197,9 @@ def _translated(run: Run, splits: Ref, stage: Train, options: UpOptions, name: s
 
 def _translating(run: Run, splits: Ref, stage: Train, options: UpOptions, name: str, on: Resources) -> _Done:
     """The usual training, and the arms of speech translation; the best on dev goes on."""
+    work = None if isinstance(run, Rehearsal) else opened_arms(run, splits, options, name=name, on=on)
     usual = _trained(run, splits, stage, options, name, on)
-    found = translated_arms(run, splits, options, name=name, on=on)
+    found = arms_on(work or opened_arms(run, splits, options, name=name, on=on))
     best = next(row for row in found.facts["arms"] if row["name"] == found.facts["chosen"])
     _, dev = decode_and_score(
         run,
@@ -305,11 +307,10 @@ def _plan_with_text(home: Store, source: Path, options: UpOptions, on: Resources
         zero = ["transcribe", "evaluate"] if options.start is not None else []
         outlined = ["ingest", "split", *zero, "train", "transcribe", "evaluate"]
     if TRANSLATION in extras:
-        arms = translation_settings(options, on).arms
-        outlined += ["split", *["train", "transcribe", "evaluate", "transcribe", "evaluate"] * len(arms)]
+        outlined += translation_outline(translation_settings(options, on))
     if "lm" in extras:
         outlined += ["lm", "lm", "tune-decoder", "transcribe", "evaluate"]
-    run = rehearsed(home, "up", outlined)
+    run = rehearsed(home, "up", outlined, phases=1 if settings is None else 2)
     shown = run.through(lambda: _computed(run, source, options, on), on)
     if settings is not None:
         shown["back_translation"] = settings.model_dump(mode="json")

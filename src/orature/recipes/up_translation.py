@@ -4,7 +4,7 @@ The arms of the recipe `speech_translation` that matter most are trained beside 
 
 Example::
 
-    done = translated_arms(run, splits, options, name="kichwa", on=resources)
+    done = arms_on(opened_arms(run, splits, options, name="kichwa", on=resources))
     done.facts["verdicts"]
 """
 
@@ -17,16 +17,17 @@ from typing import Any
 from orature.engines.shipped import NOTHING
 from orature.flow import Ref, Resources, Run
 from orature.recipes.registry import Request
-from orature.recipes.speech_translation import Done, arms_on
 from orature.recipes.training import UpOptions
 from orature.recipes.translation_settings import BODY, TEXT, TranslationConfig, label_arms, settings_of
-from orature.recipes.translation_steps import opened
+from orature.recipes.translation_steps import Work, opened, ready
 
 
-def translated_arms(run: Run, splits: Ref, options: UpOptions, *, name: str, on: Resources) -> Done:
-    """The arms on a target that is split already."""
-    request = request_of(options, on)
-    return arms_on(opened(run, request, translation_settings(options, on), target=(name, splits)))
+def opened_arms(run: Run, splits: Ref, options: UpOptions, *, name: str, on: Resources) -> Work:
+    """The rich corpus read, and what translates looked at, for a target that is split already."""
+    settings = translation_settings(options, on)
+    work = opened(run, request_of(options, on), settings, target=(name, splits))
+    ready(work, settings.arms)
+    return work
 
 
 def translation_settings(options: UpOptions, on: Resources | None = None) -> TranslationConfig:

@@ -28,7 +28,7 @@ from orature.data.corpus import Corpus, save_corpus
 from orature.flow import Ref, Stage, StageContext
 from orature.stages.corpus_rows import rows_of
 from orature.stages.translation_account import ACCOUNT, TranslationAccount
-from orature.stages.translation_sieve import Choice, Screening, Sieve
+from orature.stages.translation_sieve import NO_HUMAN, Choice, Screening, Sieve
 from orature.stages.translation_texts import TRANSLATIONS, Candidate, Translated, in_source, why_not
 from orature.text.leaks import EmbargoIndex
 
@@ -76,14 +76,22 @@ class FilterTranslations(Stage):
             write_json(part, facts)
         ctx.conserve(total=sorter.total, kept=summary["utterances"], rejected=counts, reject_limit=self.reject_limit)
         if not summary["utterances"]:
-            told = ", ".join(f"{count} {reason}" for reason, count in counts.most_common(4)) or "none was there"
+            told = Counter(facts["rejected"]).most_common(4)
             raise CorpusError(
-                f"not one of {facts['rows']} translations can be used ({told})",
+                f"not one of {facts['rows']} translations can be used "
+                f"({', '.join(f'{count} {reason}' for reason, count in told) or 'none was there'})",
                 where=str(corpus.root),
-                next_step="use a better translator, or loosen what rejects the most; None switches a check off",
+                next_step=_next_step(told[0][0] if told else ""),
             )
         ctx.note(kept=facts["kept"], kept_hours=facts["kept_hours"], rejected=dict(counts))
         ctx.declare_digest(summary["digest"])
+
+
+def _next_step(reason: str) -> str:
+    """What to do where nothing is kept, by the commonest reason."""
+    if reason == NO_HUMAN:
+        return "give a table whose `sentence` or `id` are those of the corpus, or name a translator with --translator"
+    return "use a better translator, or loosen what rejects the most; None switches a check off"
 
 
 @dataclass

@@ -35,6 +35,8 @@ from orature.text.pair_checks import PairRules, check_pairs, evaluation_rows, he
 from orature.text.parallel import PAIRS, REJECTS, SUMMARY, Pair, write_pairs
 
 LEAST_PAIRS = 20
+_SHOWN = 200
+"""Characters of an example in a message."""
 _HELD_OUT_SHARE, _MOST_HELD_OUT = 20, 1000
 _KINDS = "give .tsv, .csv or .jsonl tables, a folder of them, or two .txt files whose lines translate each other"
 
@@ -86,7 +88,7 @@ class ParallelText(Stage):
             kept, more = screen_pairs(kept, index, bar.advance)
         rejects += more
         reasons = Counter(reject.reason for reject in rejects)
-        self._hold(kept, reasons)
+        self._hold(kept, reasons, rejects)
         ctx.conserve(total=seen.rows, kept=len(kept), rejected=reasons)
         about = {"drawn_from_train": drawn, "embargo": {"sentences": len(index), "exempt": index.exempt}}
         self._write(ctx, kept, rejects, about)
@@ -109,17 +111,22 @@ class ParallelText(Stage):
                     if utterance.text:
                         yield Embargoed(f"{utterance.id} of {corpus.root.name}", part, utterance.text)
 
-    def _hold(self, kept: Sequence[Pair], reasons: Counter[str]) -> None:
+    def _hold(self, kept: Sequence[Pair], reasons: Counter[str], rejects: Sequence[Reject]) -> None:
+        """CorpusError, with the commonest reasons and a row of the first, where too few pairs are left."""
         counts = Counter(pair.split for pair in kept)
         lacking = [part for part in ("dev", "test") if not counts[part]]
         if counts["train"] >= LEAST_PAIRS and not lacking:
             return
-        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5)) or "there are no others"
+        common = reasons.most_common(5)
+        why = ", ".join(f"{count} {reason}" for reason, count in common) or "there are no others"
+        shown = next((one for one in rejects if common and one.reason == common[0][0]), None)
+        why += "" if shown is None else f"; such as {shown.where}: {shown.detail[:_SHOWN]}"
         raise CorpusError(
             f"{counts['train']} pairs to train on, {counts['dev']} of dev and {counts['test']} of test are left, "
             f"which is too little (train: at least {LEAST_PAIRS}); left out: {why}",
             where=", ".join(one.name for one in self.sources),
-            next_step="give more pairs, or look at why rows were left out: empty sides, length, script, embargo",
+            next_step="give more pairs, or look at why rows were left out: languages, empty sides, length, script, "
+            "embargo",
         )
 
     def _write(self, ctx: StageContext, kept: list[Pair], rejects: list[Reject], about: dict[str, Any]) -> None:

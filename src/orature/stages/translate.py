@@ -28,7 +28,14 @@ from orature.flow import Ref, Resources, Stage, StageContext
 from orature.flow.shards import shard_name
 from orature.stages.inputs import TranslatorRef
 from orature.stages.translation_shard import TranslationWork, close_translators
-from orature.stages.translation_texts import FACTS, TRANSLATIONS, HumanTranslations, Translated, distinct_texts
+from orature.stages.translation_texts import (
+    FACTS,
+    TRANSLATIONS,
+    HumanTranslations,
+    Translated,
+    distinct_texts,
+    nothing_said,
+)
 from orature.train.devices import prepare_device, usable_cores
 
 SHARD = 256
@@ -87,9 +94,9 @@ class Translate(Stage):
         texts = distinct_texts(place, splits=self.splits, source=self.source, human=human)
         if not texts and not (human and human.rows):
             raise CorpusError(
-                f"there is no text to translate (splits: {', '.join(self.splits)})",
+                f"there is no text to translate ({nothing_said(place, self.splits)})",
                 where=str(place),
-                next_step="name a corpus with transcripts in train, or a text",
+                next_step="name a corpus with transcripts in train, or a text of lines (UTF-8)",
             )
         batches = (texts[first : first + SHARD] for first in range(0, len(texts), SHARD))
         try:

@@ -10,7 +10,7 @@ Example::
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,6 +179,15 @@ def distinct_texts(
         if text and text not in found and not done.of(row_id, text):
             found.add(text)
     return sorted(found, key=lambda text: (draw_order(0, text), text))
+
+
+def nothing_said(place: Path, splits: Sequence[str]) -> str:
+    """Why `place` has no text to translate: the splits that were looked at, or of a file its lines by what is amiss."""
+    if not place.is_file():
+        return f"splits: {', '.join(splits)}"
+    lines = read_lines(find_files(place)[0])
+    counts = Counter("blank" if line.trouble is None else line.trouble[0] for line in lines)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common()) or "the file is empty"
 
 
 def _texts(place: Path, splits: Sequence[str], source: str) -> Iterator[tuple[str, str]]:

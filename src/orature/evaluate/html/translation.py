@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orature.evaluate.html.languages import RED
 from orature.evaluate.html.page import rows_table
 from orature.evaluate.html.text import direction, escape
 
@@ -20,10 +21,11 @@ _SHOWN = 5
 def translation_section(score: Mapping[str, Any]) -> str:
     """The figures of a score file of translations as a section with the id `translation`."""
     lines = [_line(f"{_NAMES[name]}, as written", score[name]) for name in _NAMES]
-    folded = score["normalised"]
+    folded, warned = score["normalised"], ""
     lines += [_line(f"{_NAMES[name]}, without case and punctuation", folded[name]) for name in _NAMES]
     if "copy" in score:
         lines.append([f"{_NAMES['chrf']} of the source left as it is", f"{score['copy']['chrf']:.1f}", ""])
+        warned = _no_better(score)
     refused = f", {score['refused']} refused (counted as empty)" if score.get("refused") else ""
     signatures = "; ".join(f"{_NAMES[name]}: {score[name]['signature']}" for name in _NAMES)
     return (
@@ -31,9 +33,21 @@ def translation_section(score: Mapping[str, Any]) -> str:
         f"{score['sentences']} sentences, {score['words']} words of reference, {score['empty']} translations "
         f"empty{refused}. From 0 to 100, the more the better; intervals of 95 % by {escape(score['chrf']['by'])}. "
         f"Without case and punctuation: {escape(score['normaliser'])}.</p>"
-        f"{rows_table(('figure', 'value', 'interval'), lines)}"
+        f"{warned}{rows_table(('figure', 'value', 'interval'), lines)}"
         f'<p class="note">sacrebleu signatures: <code>{escape(signatures)}</code></p></section>'
     )
+
+
+def _no_better(score: Mapping[str, Any]) -> str:
+    """A sentence where a translation is no nearer to its reference than the source as it stands."""
+    found, copied = score["chrf"], score["copy"]["chrf"]
+    if (found["value"] if found["low"] is None else found["low"]) > copied:
+        return ""
+    if found["value"] <= copied:
+        told = "The source left as it is scores as high as its translation, or higher: this is no translator yet."
+    else:
+        told = "That these translations beat the source left as it is cannot be told: the interval reaches below it."
+    return f'<p class="{RED}">{told}</p>'
 
 
 def _line(name: str, points: Mapping[str, Any]) -> list[str]:

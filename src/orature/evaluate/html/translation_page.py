@@ -24,14 +24,19 @@ _MINUS = "\u2212"
 def translation_page(facts: Mapping[str, Any], *, command: str = "") -> str:
     """The whole page, self-contained; equal arguments give equal pages."""
     target, rich, arms = facts["target"], facts["rich"], facts["arms"]
+    scored = facts["scored"]
+    size = f"{whole(scored['utterances'])} utterances, {whole(scored['words'])} words"
     head = heading(
         f"Speech translation for {target['name']}",
         [
             ("Target", f"{target['name']} ({target['language']})"),
             ("Rich language", "" if rich is None else f"{rich['name']} ({rich['language']})"),
+            ("Speech of the rich language", "" if rich is None else _origins(rich["hours_by_origin"])),
             ("Encoder of the first training", facts["start"]),
             ("Search", _search(facts["search"])),
-            ("Scored on", facts["split"]),
+            ("Scored on", f"{facts['split']}: {size}"),
+            ("Split fingerprint", scored["split_fingerprint"][:12]),
+            ("Normaliser", scored["normaliser"]),
             ("Seed", facts["seed"]),
         ],
     )
@@ -47,41 +52,56 @@ def _search(search: Mapping[str, Any]) -> str:
     return f"beams: {search['beams']}, length penalty {search['length_penalty']:g}, {ctc}"
 
 
+def _origins(hours: Mapping[str, float]) -> str:
+    return ", ".join(f"{_hours(part)} {origin}" for origin, part in sorted(hours.items()))
+
+
 def _verdicts(facts: Mapping[str, Any]) -> str:
     lines = [(line, "did harm" in line) for line in facts["verdicts"]]
     told = "".join(f"<p{f' class={RED!r}' if red else ''}>{escape(line)}</p>" for line, red in lines)
+    told += "".join(f"<p>{escape(line)}</p>" for line in (_synthetic(facts), _usual(facts)) if line)
     lacks = "".join(f"<li>{escape(lack)}</li>" for lack in facts["missing"])
     lacking = f"<p>What is lacking for the whole comparison:</p><ul>{lacks}</ul>" if lacks else ""
     return f'<section id="verdict"><h2>Did translated speech help?</h2>{told}{lacking}</section>'
 
 
+def _synthetic(facts: Mapping[str, Any]) -> str:
+    """A sentence where the rich speech was not spoken by people: what it brings says little of real speech."""
+    rich = facts["rich"]
+    made = 0.0 if rich is None else rich["hours_by_origin"].get("synthetic", 0.0)
+    if not made:
+        return ""
+    share = made / sum(rich["hours_by_origin"].values())
+    told = f"{100 * share:.0f} % of the speech of {rich['name']} is synthetic"
+    return f"{told}: recordings of people may bring more or less."
+
+
+def _usual(facts: Mapping[str, Any]) -> str:
+    """How the arms stand beside the usual training, where `orature up` made one."""
+    if "usual_dev_cer" not in facts:
+        return ""
+    best = next(row for row in facts["arms"] if row["name"] == facts["chosen"])
+    dev = f"CER on dev: {percent(facts['usual_dev_cer'])} of the usual model, {percent(best['dev']['cer']['value'])} of"
+    return f"{dev} {best['name']}; {best['name'] if facts['published'] else 'the usual model'} is published."
+
+
 def _table(facts: Mapping[str, Any]) -> str:
-    head = (
-        "arm",
-        "CER",
-        "difference",
-        "WER",
-        "difference",
-        "CER on dev",
-        "updates",
-        "audio",
-        "before: updates",
-        "audio",
-    )
-    lines = [_row(row, facts["chosen"]) for row in facts["arms"]]
+    head = ("arm", "CER", "difference", "WER", "difference", "CER on dev", "updates", "before")
+    published = facts["chosen"] if facts.get("published", True) else ""
+    lines = [_row(row, published) for row in facts["arms"]]
     notes = "".join(f'<p class="note">{escape(note[:1].upper() + note[1:])}</p>' for note in facts["notes"])
     base = facts["arms"][0]["against"] if facts["arms"] else ""
     return (
         '<section id="arms"><h2>Arms</h2><p class="lead">Every arm is trained on the target with the same updates, '
-        "schedule and seed; what was computed before that, on the rich language or on text, stands in the last two "
-        "columns. Dev chose the checkpoints, the arm that is published, and what is compared with "
+        "schedule and seed (updates, and hours of audio heard); what was computed before that, on the rich language or "
+        "on text, stands in the last column. Dev chose the checkpoints, the best arm, and what is compared with "
         f"({escape(base)}); the split named above was decoded once for each arm. Differences are in points, paired "
         f"over the same utterances, with 95\u202f% intervals.</p>{rows_table(head, lines)}{notes}</section>"
     )
 
 
-def _row(row: Mapping[str, Any], chosen: str) -> list[str]:
-    mark = " <b>(published)</b>" if row["name"] == chosen else ""
+def _row(row: Mapping[str, Any], published: str) -> list[str]:
+    mark = " <b>(published)</b>" if row["name"] == published else ""
     name = f"{escape(row['name'])}{mark}<br><small>{escape(row['about'])}</small>"
     cells = [name]
     for unit in ("cer", "wer"):
@@ -92,11 +112,13 @@ def _row(row: Mapping[str, Any], chosen: str) -> list[str]:
     return [
         *cells,
         percent(row["dev"]["cer"]["value"]),
-        whole(row["updates"]),
-        _hours(row["audio_hours"]),
-        whole(before["updates"]),
-        _hours(before["audio_hours"]),
+        _computed(row["updates"], row["audio_hours"]),
+        _computed(before["updates"], before["audio_hours"]),
     ]
+
+
+def _computed(updates: int, hours: float) -> str:
+    return f"{whole(updates)}<br><small>{_hours(hours)}</small>"
 
 
 def _difference(found: Mapping[str, Any] | None, unit: str) -> str:
@@ -172,7 +194,10 @@ def _shares(arms: Sequence[Mapping[str, Any]]) -> str:
     points = shares_of(arms)
     if len(points) < 2:
         return ""
-    lines = [Line("with translated speech", "a", points, dots=True)]
+    rates = {(row.get("labels") or {}).get("pairs"): row["test"]["cer"] for row in arms}
+    band = [(pairs, rates[pairs]["low"], rates[pairs]["high"]) for pairs, _ in points]
+    known = all(low is not None for _, low, _ in band)
+    lines = [Line("with translated speech", "a", points, dots=True, band=band if known else ())]
     base = next((row for row in arms if row["name"] == row["against"]), None)
     if base is not None:
         level = base["test"]["cer"]["value"]
@@ -180,7 +205,8 @@ def _shares(arms: Sequence[Mapping[str, Any]]) -> str:
     chart = line_chart("CER by training pairs", lines, x_label="pairs", percent_axis=True)
     return (
         '<section id="shares"><h2>What more sentence pairs bring</h2><p class="lead">CER of the target by the pairs '
-        f'that the translator was trained on.</p><div class="charts">{chart}</div></section>'
+        "that the translator was trained on; the shade is the 95\u202f% interval of each.</p>"
+        f'<div class="charts">{chart}</div></section>'
     )
 
 
