@@ -7,13 +7,16 @@ CONSTRAINTS ?= constraints.txt
 # Corpus for `make demo`: empty means that the demo makes a small synthetic one itself.
 CORPUS ?=
 DEMO_TO ?= demo-out
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Files in the order of their paths: those with long tests come first, so that no core waits for the last one.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(CONSTRAINTS))
 SOURCES := src tests benchmarks
+# One thread each, and compiled Python is kept: hundreds of test processes would compile all of it again.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: help install demo test check bench snapshot format clean
 
@@ -43,14 +46,14 @@ demo: install ## train, score and use a recogniser on a small corpus (CORPUS=fol
 	$(BIN)/orature demo $(if $(CORPUS),--corpus '$(CORPUS)') --to '$(DEMO_TO)$(if $(CORPUS),/$(notdir $(patsubst %/,%,$(CORPUS))))'
 
 test: install ## run all tests (real-speech ones where ORATURE_CORPORA is at hand)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST)
 
 check: install ## style, types, import contracts and the fast tests
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 bench: install ## run the benchmarks that take minutes and print each comparison
 	@for script in benchmarks/*/run.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,48 @@ _HOW = (
 # A shell that starts the tests in the background has them ignore Ctrl-C, and every program that they start would too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _cores_of_its_own(worker: str, count: int) -> None:
+    """Gives each of `count` test processes, and all that it starts, a share of the cores.
+
+    torch computes with a thread for each core that it sees. Two test processes with two threads each on two cores
+    spend most of their time waiting for a thread that has no core at the moment.
+    """
+    cores, number = sorted(os.sched_getaffinity(0)), int(worker.removeprefix("gw"))
+    os.sched_setaffinity(0, cores[number::count] or [cores[number % len(cores)]])
+
+
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    _cores_of_its_own(os.environ["PYTEST_XDIST_WORKER"], int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+
+gc.disable()  # until all tests are found: what is loaded meanwhile stays
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+
+
+class _Loaded:
+    """Takes what is loaded when a test begins out of the search for garbage, whenever more has been loaded.
+
+    A training looks for garbage at each evaluation. In a process that has loaded all libraries and all tests, that
+    takes longer than the training of a micro model.
+    """
+
+    def __init__(self) -> None:
+        self.modules = 0
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self) -> None:
+        if len(sys.modules) != self.modules:
+            self.modules = len(sys.modules)
+            gc.collect()
+            gc.freeze()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Loaded())
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,15 @@ usage: python up_driver.py SOURCE OUT KILLS SEED -- OPTIONS ...
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
 import sys
 import time
 from pathlib import Path
+
+import torch._dynamo  # noqa: F401  (the first optimiser would load it, in each child)
 
 import orature.recipes.up  # noqa: F401  (loaded before the forks)
 from orature.cli.main import main
@@ -63,6 +66,8 @@ def failed(status: int | None, said: Path) -> int:
 def run() -> int:
     source, out, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     options, said = sys.argv[6:], out / "said.txt"
+    gc.collect()
+    gc.freeze()  # the children search for their own garbage only
     began = time.monotonic()
     calm = status_after(start(["up", source, "--to", str(out / "calm"), *options], said), 600)
     whole_s = time.monotonic() - began

@@ -78,7 +78,7 @@ def test_the_loss_falls_and_masked_steps_are_predicted_better_than_by_chance(sta
 
 
 def test_what_is_kept_of_the_phones_depends_on_the_weight(start: Path, speech: Path, tmp_path: Path) -> None:
-    settings = {"updates": 60, "evaluate_every": 30, "peak_lr": 2e-3, "average": 1}
+    settings = {"updates": 30, "evaluate_every": 15, "peak_lr": 2e-3, "average": 1}
     found = {}
     for weight in (0.0, 10.0):
         model = made(stage_of([speech], start, keep_weight=weight, **settings), tmp_path / f"{weight}")
@@ -215,22 +215,25 @@ def test_interrupted_and_resumed_equals_undisturbed(
 def test_killed_and_run_again_it_gives_the_same_bytes(
     start: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"codes": 32, "updates": 30, "evaluate_every": 10, "batch_seconds": 12.0}
-    command = [sys.executable, "-m", "orature", "pretrain", str(speech), "--start", str(start), "--threads", "1"]
+    """The process that is killed is one of its own; the others, which only have to come to their end, are this one."""
+    settings = {"codes": 32, "updates": 16, "evaluate_every": 8, "batch_seconds": 12.0}
+    command = ["pretrain", str(speech), "--start", str(start), "--threads", "1"]
     command += ["--device", "cpu", *(part for name, value in settings.items() for part in ("--set", f"{name}={value}"))]
     environment = {**os.environ, "ORATURE_SAVE_EVERY_S": "0"}
+    monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
     for name in ("calm", "shaken"):
         line = [*command, "--to", str(tmp_path / name), "--store", str(tmp_path / f"store-{name}")]
         if name == "shaken":
-            child = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL)
+            killed = [sys.executable, "-m", "orature", *line]
+            child = subprocess.Popen(killed, env=environment, stderr=subprocess.DEVNULL)
             state = tmp_path / "store-shaken" / "work"
-            while not [f for f in state.glob("*/state/training/checkpoint-*") if int(f.name.split("-")[1]) >= 7]:
+            while not [f for f in state.glob("*/state/training/checkpoint-*") if int(f.name.split("-")[1]) >= 5]:
                 assert child.poll() is None, "it ended before it could be killed"
                 time.sleep(0.01)
             child.send_signal(signal.SIGKILL)
             assert child.wait() == -signal.SIGKILL and not (tmp_path / name).exists()
-        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(build(), line, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
     for name in ("model.safetensors", "train_log.jsonl", "training.json", "README.md", "rejects.jsonl"):
         assert (tmp_path / "calm" / name).read_bytes() == (tmp_path / "shaken" / name).read_bytes()
 

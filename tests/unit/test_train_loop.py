@@ -88,11 +88,22 @@ class PulledThePlug(BaseException):
     pass
 
 
+@pytest.fixture(scope="module")
+def undisturbed(
+    examples: list[Example], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, torch.Tensor], Outcome]:
+    return train(examples, tmp_path_factory.mktemp("undisturbed"))
+
+
 @pytest.mark.parametrize("stop_after", [1, 4, 7, 11])
 def test_interrupted_and_resumed_equals_uninterrupted(
-    examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+    examples: list[Example],
+    undisturbed: tuple[dict[str, torch.Tensor], Outcome],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_after: int,
 ) -> None:
-    expected, outcome = train(examples, tmp_path / "whole")
+    expected, outcome = undisturbed
     monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
     original = loop.Trainer._update
 
@@ -133,10 +144,11 @@ def test_masks_that_begin_later_begin_at_the_same_epoch_after_a_resume(
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-def test_another_seed_gives_other_weights(examples: list[Example], tmp_path: Path) -> None:
-    one, _ = train(examples, tmp_path / "one")
-    two, _ = train(examples, tmp_path / "two", CONFIG.model_copy(update={"seed": 2}))
-    assert not torch.equal(one["head.weight"], two["head.weight"])
+def test_another_seed_gives_other_weights(
+    examples: list[Example], undisturbed: tuple[dict[str, torch.Tensor], Outcome], tmp_path: Path
+) -> None:
+    other, _ = train(examples, tmp_path / "other", CONFIG.model_copy(update={"seed": 2}))
+    assert not torch.equal(undisturbed[0]["head.weight"], other["head.weight"])
 
 
 @pytest.mark.slow
