@@ -93,6 +93,7 @@ def test_every_arm_has_the_same_training_on_the_target_and_says_what_came_before
 def test_translating_models_know_the_letters_of_the_target_and_hear_no_test(root: Path, done: Outcome) -> None:
     st, after = training_of(root, "st_human"), training_of(root, "kichwa: st_human")
     assert st["start_parts"] == "encoder" and st["config"]["ctc_weight"] == 0.0 and st["config"]["select"] == "loss"
+    assert st["config"]["freeze_encoder_updates"] == st["updates"], "the encoder keeps what it knows of sounds"
     assert after["start_parts"] == "all" and after["config"]["head"] == "keep" and after["start"]["name"] == st["name"]
     assert "ž" in st["letters"] and st["letters"] == after["letters"], "every row of the output layer is taken over"
     assert "ž" in training_of(root, "joint")["letters"] and "ž" not in training_of(root, "spanish")["letters"]
