@@ -16,11 +16,37 @@ from typer.testing import CliRunner
 
 from orature import __version__
 from orature.cli.common import emit, example, run_command
-from orature.cli.main import build
+from orature.cli.main import build, main
 from orature.core.errors import AudioError, Interrupted, MissingExtra, OratureError, StoreError
 
 ROOT = Path(__file__).resolve().parents[2]
 _ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+
+
+@pytest.mark.parametrize(
+    ("load", "given", "policy"),
+    [
+        ("64.00 9.00 9.00 99/300 7", "", "PASSIVE"),
+        ("64.00 9.00 9.00 99/300 7", "ACTIVE", "ACTIVE"),
+        ("0.10 9.00 9.00 99/300 7", "", None),
+        ("64.00 9.00 9.00 1/300 7", "", None),
+        ("nothing of the kind", "", None),
+    ],
+)
+def test_threads_wait_asleep_where_other_programs_take_the_cores(
+    load: str, given: str, policy: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loadavg").write_text(load, encoding="ascii")
+    monkeypatch.setattr("orature.cli.common._LOAD", tmp_path / "loadavg")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    if not given:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
 
 
 def orature(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -39,7 +39,7 @@ from orature.cli import (
     translate,
     voices,
 )
-from orature.cli.common import example, report_defect, stop_on_sigterm
+from orature.cli.common import example, report_defect, stop_on_sigterm, wait_asleep_where_busy
 
 _MAKE = (
     "up demo ingest check split train pretrain average train-voice train-translator voices text synthesise judge label "
@@ -118,6 +118,7 @@ def build() -> typer.Typer:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: exits 0 done, 1 the work failed, 2 wrong usage or bad input, 130 interrupted (resumable)."""
     stop_on_sigterm()
+    wait_asleep_where_busy()
     sys.excepthook = report_defect
     command = typer.main.get_command(build())
     given = sys.argv[1:] if arguments is None else arguments
