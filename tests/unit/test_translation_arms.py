@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from orature.evaluate.html.translation_page import translation_page
-from orature.evaluate.translation_arms import verdicts
+from orature.evaluate.html.translation_page import _shares, translation_page
+from orature.evaluate.translation_arms import shares_of, verdicts
 
 LABELS = {
     "by": "trained on 500 pairs",
@@ -164,3 +164,15 @@ def test_the_page_has_the_pairs_as_a_curve_and_says_what_is_missing() -> None:
         and "21.5" in page
         and page == translation_page(facts, command="orature run speech_translation kichwa")
     )
+
+
+def test_the_shade_of_the_curve_is_that_of_translated_speech_also_beside_joint_training() -> None:
+    labels = {n: {**LABELS, "pairs": n} for n in (500, 2000)}
+    shares = [row(f"st_{n}", cer, 0.01, "worse", labels=labels[n]) for n, cer in ((2000, 0.45), (500, 0.5))]
+    joint = row("joint", 0.9, 0.4, "worse", labels=labels[2000])
+    assert [(pairs, rate["value"], rate["high"]) for pairs, rate in shares_of([*shares, joint])] == [
+        (500, 0.5, 0.51),
+        (2000, 0.45, 0.46),
+    ]
+    alone, beside = (_shares([row("encoder", 0.4, None), *arms]) for arms in (shares, [*shares, joint]))
+    assert "<svg" in alone and alone == beside

@@ -56,18 +56,19 @@ def _unlearned(row: Mapping[str, Any]) -> bool:
     return bool(row["test"]["cer"]["value"] >= _NOTHING_LEARNED)
 
 
-def shares_of(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
+def shares_of(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
     """Pairs that a translator was trained on and the CER that came of its labels, from few pairs to many."""
-    return sorted(
-        (row["labels"]["pairs"], row["test"]["cer"]["value"])
+    found = [
+        (int(row["labels"]["pairs"]), row["test"]["cer"])
         for row in rows
         if str(row["name"]).startswith("st_") and (row.get("labels") or {}).get("pairs")
-    )
+    ]
+    return sorted(found, key=lambda one: one[0])
 
 
 def _by_pairs(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What twice the pairs bring, and how many would be as good as direct transfer: a line of CER over log pairs."""
-    points = shares_of(rows)
+    points = [(pairs, rate["value"]) for pairs, rate in shares_of(rows)]
     direct = [row["test"]["cer"]["value"] for row in rows if row["name"] == row["against"]]
     if len({pairs for pairs, _ in points}) < 2 or not direct:
         return []

@@ -191,11 +191,11 @@ def _left_out(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _shares(arms: Sequence[Mapping[str, Any]]) -> str:
     """CER by the number of pairs that the translator was trained on."""
-    points = shares_of(arms)
+    shares = shares_of(arms)
+    points = [(pairs, rate["value"]) for pairs, rate in shares]
     if len(points) < 2:
         return ""
-    rates = {(row.get("labels") or {}).get("pairs"): row["test"]["cer"] for row in arms}
-    band = [(pairs, rates[pairs]["low"], rates[pairs]["high"]) for pairs, _ in points]
+    band = [(pairs, rate["low"], rate["high"]) for pairs, rate in shares]
     known = all(low is not None for _, low, _ in band)
     lines = [Line("with translated speech", "a", points, dots=True, band=band if known else ())]
     base = next((row for row in arms if row["name"] == row["against"]), None)
