@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import Timeout
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from orature.core.errors import Interrupted
 from orature.core.faults import write_point
@@ -48,7 +48,7 @@ class Step(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """The content of runs/<id>.json."""
+    """The content of runs/<id>.json; `began` has microseconds, since runs are told in the order in which they began."""
 
     id: str
     recipe: str
@@ -83,12 +83,12 @@ class Run:
 
     def __init__(self, store: Store, recipe: str, command: str) -> None:
         self.store = store
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        moment = datetime.now(UTC)
         self.record = RunRecord(
-            id=f"{stamp}-{secrets.token_hex(2)}",
+            id=f"{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
             recipe=recipe,
             command=command,
-            began=now(),
+            began=moment.isoformat(timespec="microseconds"),
             updated=now(),
             pid=os.getpid(),
             host=socket.gethostname(),
@@ -175,10 +175,11 @@ class Run:
 def read_runs(store: Store) -> list[RunRecord]:
     """All runs of a store, oldest first; a record that cannot be read is left out."""
     records = []
-    for path in sorted((store.root / "runs").glob("*.json")):
-        with suppress(ValidationError):
-            records.append(RunRecord.model_validate_json(path.read_bytes()))
-    return records
+    for path in (store.root / "runs").glob("*.json"):
+        with suppress(ValueError):  # pydantic's ValidationError is one
+            record = RunRecord.model_validate_json(path.read_bytes())
+            records.append((datetime.fromisoformat(record.began), record.id, record))
+    return [record for *_, record in sorted(records, key=lambda one: one[:2])]
 
 
 @contextmanager
