@@ -32,15 +32,15 @@ SHAPES: dict[str, dict[str, Any]] = {
     "xls-r-95m": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
     "xls-r-315m": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
 }
-NAMES = (*SHAPES, "whisper-tiny")
+NAMES = (*SHAPES, "whisper-tiny", "whisper-tiny-short")
 _TEXT_TOKENS = 28
 
 
 def make(name: str, within: Path, samples: npt.NDArray[np.float32]) -> Path:
     """Writes the model `name` into a folder of its own and returns it; `samples` are half a minute of speech."""
     folder = within / name
-    if name == "whisper-tiny":
-        return _whisper(folder)
+    if name.startswith("whisper-tiny"):
+        return _whisper(folder, short_windows=name.endswith("-short"))
     make_checkpoint(folder, "xls-r", initializer_range=0.05, **_FRONT, **SHAPES[name])
     weights = load_file(folder / "model.safetensors")
     weights["lm_head.weight"], weights["lm_head.bias"] = _clusters(folder, samples)
@@ -66,8 +66,11 @@ def _clusters(folder: Path, samples: npt.NDArray[np.float32]) -> tuple[torch.Ten
     return centres_VD.contiguous(), bias_V
 
 
-def _whisper(folder: Path) -> Path:
-    """Whisper-tiny's shape (39 M parameters, 51,865 tokens, windows of 30 s) over a small tokenizer."""
+def _whisper(folder: Path, *, short_windows: bool) -> Path:
+    """Whisper-tiny's shape (39 M parameters, 51,865 tokens, windows of 30 s) over a small tokenizer.
+
+    With `short_windows` as Orature fine-tunes it on short clips: peers, which do not know of them, compute 30 s.
+    """
     from transformers import WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 
     whisper_folder(folder, languages=("en",), seconds=30.0)
@@ -77,7 +80,7 @@ def _whisper(folder: Path) -> Path:
     config = WhisperConfig(
         vocab_size=51_865, d_model=384, encoder_layers=4, decoder_layers=4, encoder_attention_heads=6,
         decoder_attention_heads=6, encoder_ffn_dim=1536, decoder_ffn_dim=1536, init_std=0.05, suppress_tokens=None,
-        begin_suppress_tokens=None, **{role: old[role] for role in roles},
+        begin_suppress_tokens=None, short_windows=short_windows, **{role: old[role] for role in roles},
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -112,7 +112,7 @@ def measure(model: Path, given: Speech, options: argparse.Namespace, scratch: Pa
 
 def language_of(model: Path, options: argparse.Namespace) -> str:
     """What the model is told to write; a model made here knows English only."""
-    return options.lang or ("en" if model.name == "whisper-tiny" else "")
+    return options.lang or ("en" if model.name.startswith("whisper-tiny") else "")
 
 
 def table(found: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ def measured(model: Path, given: argparse.Namespace, heard: Any, scratch: Path) 
         "threads": given.threads,
         "workers": given.workers,
         "batch": given.batch,
-        "language": given.lang or ("en" if model.name == "whisper-tiny" else ""),
+        "language": given.lang or ("en" if model.name.startswith("whisper-tiny") else ""),
         "choices": str(scratch / "choices"),
         "scratch": str(scratch),
         "exports": given.exports,

@@ -104,6 +104,8 @@ class BackendFacts(BaseModel, frozen=True, extra="forbid"):
     """CTranslate2 only: recordings are brought to mean 0 and variance 1 first."""
     mels: int = 0
     max_seconds: float = 0.0
+    short_windows: bool = False
+    """Whisper only, see `orature.engines.windows`."""
     max_tokens: int = 0
     end: int = 0
     never: tuple[int, ...] = ()

@@ -32,6 +32,7 @@ from orature.engines.onnx_backend import InferenceCtc
 from orature.engines.seq2seq_network import TOKENS_A_SECOND
 from orature.engines.seq2seq_recogniser import Seq2SeqRecogniser
 from orature.engines.seq2seq_vocabulary import WhisperVocabulary
+from orature.engines.windows import Windows
 
 MODEL = "model.bin"
 RATE_HZ = 16_000
@@ -153,13 +154,12 @@ class Ctranslate2Ctc(InferenceCtc):
 class Ctranslate2Whisper(Seq2SeqNetwork):
     """Whisper: greedy and beam search in CTranslate2."""
 
-    whole_window = True
-
     def __init__(self, folder: Path, facts: BackendFacts, *, device: str = "cpu") -> None:
         super().__init__()
         self._facts = facts
         self.max_seconds = facts.max_seconds
-        self.features = families()["whisper"].module().WhisperLogMel(facts.mels, round(facts.max_seconds * RATE_HZ))
+        self.windows = Windows(facts.max_seconds, short=facts.short_windows)
+        self.features = families()["whisper"].module().WhisperLogMel(facts.mels)
         self._model = _open("Whisper", folder, facts, device)
 
     def parts(self) -> dict[Part, list[nn.Parameter]]:
@@ -172,9 +172,13 @@ class Ctranslate2Whisper(Seq2SeqNetwork):
             "an exported model can only decode", next_step="name the model folder that it was exported from"
         )
 
-    def _heard(self, samples_BS: Tensor, lengths_B: Tensor) -> Any:
+    def padded_samples(self, samples: int) -> int:
+        """The window of a recording."""
+        return self.windows.of(samples)
+
+    def _heard(self, samples_BS: Tensor, lengths_B: Tensor, window: int) -> Any:
         within_BS = torch.arange(samples_BS.shape[1], device=samples_BS.device) < lengths_B[:, None]
-        return _storage(self.features(samples_BS * within_BS))
+        return _storage(self.features(samples_BS * within_BS, window))
 
     def generate(
         self,
@@ -187,17 +191,32 @@ class Ctranslate2Whisper(Seq2SeqNetwork):
         length_penalty: float = 1.0,
         max_tokens: int | None = None,
     ) -> list[list[Written]]:
-        """The `n_best` best sequences after `prompt` for each recording, best first."""
+        """The `n_best` best sequences after `prompt` for each recording, best first; each in its own window."""
+        how: dict[str, Any] = {"beam_size": beams, "num_hypotheses": n_best, "length_penalty": length_penalty}
+        written: list[list[Written]] = [[] for _ in lengths_B]
+        for window, rows in self.windows.grouped(lengths_B.tolist()).items():
+            found = self._written(samples_BS[rows], lengths_B[rows], window, prompt, max_tokens, how)
+            for row, best in zip(rows, found, strict=True):
+                written[row] = best
+        return written
+
+    def _written(
+        self,
+        samples_BS: Tensor,
+        lengths_B: Tensor,
+        window: int,
+        prompt: list[int],
+        max_tokens: int | None,
+        how: Mapping[str, Any],
+    ) -> list[list[Written]]:
         room = self._facts.max_tokens + 1 - len(prompt)
         seconds = [length / RATE_HZ for length in lengths_B.tolist()]
         limits = [max(1, min(room, max_tokens or 10 + int(TOKENS_A_SECOND * s))) for s in seconds]
         most = max(limits)
         found = self._model.generate(
-            self._heard(samples_BS, lengths_B),
+            self._heard(samples_BS, lengths_B, window),
             [prompt] * len(limits),
-            beam_size=beams,
-            num_hypotheses=n_best,
-            length_penalty=length_penalty,
+            **how,
             max_length=max(2 * most, most + len(prompt)),  # it takes the half of this, or less by the prompt
             return_scores=True,
             suppress_blank=True,

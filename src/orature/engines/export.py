@@ -141,6 +141,7 @@ def _record(network: Any, vocabulary: Any, wanted: Format, language: str | None)
             "outputs": len(vocabulary),
             "mels": network.mask_bins,
             "max_seconds": network.max_seconds,
+            "short_windows": network.windows.short,
             "max_tokens": network.max_tokens,
             "end": network.end,
             "never": network.never,

@@ -79,11 +79,18 @@ def read_json(path: Path, *, optional: bool = False) -> dict[str, Any]:
     return raw
 
 
-def config_of(folder: Path, overrides: Mapping[str, Any] | None = None, *, inner: str | None = None) -> Any:
+def config_of(
+    folder: Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    inner: str | None = None,
+    more: Mapping[str, bool] | None = None,
+) -> Any:
     """The transformers config of a folder with `overrides` put in.
 
-    `inner` names a sub-config (Parakeet's `encoder_config`) whose fields may be overridden too. ConfigError for a name
-    that the family does not have, with the nearest one that it has.
+    `inner` names a sub-config (Parakeet's `encoder_config`) whose fields may be overridden too; `more` are fields of
+    our own with their defaults, which a config that has the default does not hold. ConfigError for a name that the
+    family does not have, with the nearest one that it has.
     """
     from transformers import AutoConfig
 
@@ -96,9 +103,14 @@ def config_of(folder: Path, overrides: Mapping[str, Any] | None = None, *, inner
             where=str(folder / "config.json"),
             next_step=WHOLE,
         ) from error
+    for name, value in (more or {}).items():
+        setattr(config, name, getattr(config, name, value))
     places = [config] if inner is None else [getattr(config, inner), config]
     for name, value in (overrides or {}).items():
         _override(places, name, value)
+    for name, value in (more or {}).items():
+        if getattr(config, name) == value:
+            delattr(config, name)
     return config
 
 

@@ -82,6 +82,10 @@ class Seq2SeqNetwork(Network):
     max_seconds: float | None = None
     """The longest recording that the family takes at once (Whisper: 30 s); None: no bound."""
 
+    def padded_samples(self, samples: int) -> int:
+        """As how many samples a recording of `samples` samples is computed: Whisper pads it to a window."""
+        return samples
+
     @abstractmethod
     def forward(self, samples_BS: Tensor, lengths_B: Tensor, labels_BL: Tensor, spans: Spans | None = None) -> Tensor:
         """Logits (B, L, V) for `labels_BL` by teacher forcing; labels hold the prompt tokens and the end, -100 pads.

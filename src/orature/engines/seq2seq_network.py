@@ -31,9 +31,6 @@ TOKENS_A_SECOND = 40
 class TransformersSeq2Seq(Seq2SeqNetwork):
     """A `...ForConditionalGeneration` of transformers behind `Seq2SeqNetwork`."""
 
-    whole_window = False
-    """Whether a short recording costs as much as one of `max_seconds`."""
-
     def __init__(self, model: Any, *, max_tokens: int, end: int, never: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.model = model

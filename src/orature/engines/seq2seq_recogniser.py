@@ -153,8 +153,7 @@ class Seq2SeqRecogniser:
         most_s = CPU_BATCH_S if self.device.type == "cpu" else BATCH_S
         batches: list[list[int]] = []
         for index in sorted(members, key=lambda i: len(pieces[i][1])):
-            window = int((self.network.max_seconds or 0) * RATE_HZ)
-            size = window if getattr(self.network, "whole_window", False) else len(pieces[index][1])
+            size = self.network.padded_samples(len(pieces[index][1]))
             if not batches or (len(batches[-1]) + 1) * size > most_s * RATE_HZ:
                 batches.append([])
             batches[-1].append(index)

@@ -1,9 +1,11 @@
 """Whisper (Radford et al. 2022): load, fine-tune, add a language or characters, save in the layout of transformers.
 
 Recordings are padded to the window of the checkpoint (30 s; less where `max_source_positions` is smaller) and what is
-longer is cut off, as in its own training: `max_seconds` tells the caller where. The prompt is start of transcript,
-language, transcribe, no timestamps. CTranslate2's TransformersConverter converts such a folder when it has its
-tokenizer's files; added tokens come after the timestamp tokens, so ask it for texts without timestamps.
+longer is cut off, as in its own training: `max_seconds` tells the caller where. A model fine-tuned with the override
+`short_windows` pads to little more than each recording (windows.py); config.json says so, and other programs, which do
+not read that, give it whole windows. The prompt is start of transcript, language, transcribe, no timestamps.
+CTranslate2's TransformersConverter converts such a folder when it has its tokenizer's files; added tokens come after
+the timestamp tokens, so ask it for texts without timestamps.
 
 Shapes: B recordings, S samples, T encoder steps (20 ms), M mel bins, F frames (10 ms).
 
@@ -27,38 +29,38 @@ from orature.core.types import RATE_HZ
 from orature.engines.families import Kind, Start
 from orature.engines.hf_folder import config_of, extractor_of, load_model, quiet
 from orature.engines.language_codes import codes_of
-from orature.engines.network import Spans
+from orature.engines.network import Spans, Written
 from orature.engines.seq2seq_extend import add_characters, add_special, grow
 from orature.engines.seq2seq_folder import model_files, need_files
 from orature.engines.seq2seq_network import TransformersSeq2Seq, finish
 from orature.engines.seq2seq_vocabulary import WhisperVocabulary
 from orature.engines.vocabulary import Files
+from orature.engines.windows import Windows
 
 KIND: Kind = "seq2seq"
 HOP, FFT = 160, 400
 
 
 class WhisperLogMel(nn.Module):
-    """Log-mel features of the whole window: 25 ms Hann frames every 10 ms, Slaney filters, 8 decades below the peak."""
+    """Log-mel features of a window: 25 ms Hann frames every 10 ms, Slaney filters, 8 decades below the peak."""
 
     banks_KM: Tensor
     window_F: Tensor
 
-    def __init__(self, mels: int, samples: int) -> None:
+    def __init__(self, mels: int) -> None:
         super().__init__()
         from transformers.audio_utils import mel_filter_bank
 
         banks = mel_filter_bank(1 + FFT // 2, mels, 0.0, 8000.0, RATE_HZ, norm="slaney", mel_scale="slaney")
         self.register_buffer("banks_KM", torch.from_numpy(banks).float(), persistent=False)
         self.register_buffer("window_F", torch.hann_window(FFT), persistent=False)
-        self.samples = samples
 
     @torch.no_grad()
-    def forward(self, samples_BS: Tensor) -> Tensor:
-        """Features (B, M, F) of samples padded or cut to the window."""
+    def forward(self, samples_BS: Tensor, window: int) -> Tensor:
+        """Features (B, M, F) of samples padded or cut to `window` of them."""
         with torch.autocast(samples_BS.device.type, enabled=False):
-            samples_BS = samples_BS.float()[:, : self.samples]
-            samples_BS = nn.functional.pad(samples_BS, (0, self.samples - samples_BS.shape[1]))
+            samples_BS = samples_BS.float()[:, :window]
+            samples_BS = nn.functional.pad(samples_BS, (0, window - samples_BS.shape[1]))
             spectrum = torch.stft(samples_BS, FFT, HOP, window=self.window_F, return_complex=True)
             power_BKF = spectrum[..., :-1].abs().square()
             log_BMF = (self.banks_KM.T @ power_BKF).clamp(min=1e-10).log10()
@@ -68,8 +70,6 @@ class WhisperLogMel(nn.Module):
 
 class WhisperNet(TransformersSeq2Seq):
     """`WhisperForConditionalGeneration` on raw samples; tokens of `silent` are no text and are never written."""
-
-    whole_window = True
 
     def __init__(self, model: Any, silent: Sequence[int] = ()) -> None:
         config, generation = model.config, model.generation_config
@@ -82,31 +82,83 @@ class WhisperNet(TransformersSeq2Seq):
         )
         self.never_first = tuple(getattr(generation, "begin_suppress_tokens", None) or ())
         self.mask_bins = config.num_mel_bins
-        frames = 2 * config.max_source_positions
-        self.max_seconds = frames * HOP / RATE_HZ
-        self.features = WhisperLogMel(config.num_mel_bins, frames * HOP)
+        self.max_seconds = 2 * config.max_source_positions * HOP / RATE_HZ
+        self.windows = Windows(self.max_seconds, short=getattr(config, "short_windows", False))
+        self.features = WhisperLogMel(config.num_mel_bins)
         positions = model.model.encoder.embed_positions
         fixed = positions.weight.detach()
         del positions.weight
         positions.register_buffer("weight", fixed)  # sinusoids: stored with the weights, never trained
 
+    def padded_samples(self, samples: int) -> int:
+        """The window of a recording."""
+        return self.windows.of(samples)
+
     def encode(self, samples_BS: Tensor, lengths_B: Tensor, spans: Spans | None = None) -> tuple[Tensor, Tensor | None]:
-        """Encoder output (B, T, D) of the whole window; Whisper masks no padding."""
+        """Encoder output (B, T, D) of the longest recording's window; Whisper masks no padding."""
         kept_BS = torch.arange(samples_BS.shape[1], device=samples_BS.device) < lengths_B[:, None]
-        features_BMF = self.features(samples_BS * kept_BS)
+        features_BMF = self.features(samples_BS * kept_BS, self.windows.of(int(lengths_B.max())))
         if spans is not None:
             features_BMF = _masked(features_BMF, spans)
-        return cast(Tensor, self.model.model.encoder(features_BMF).last_hidden_state), None
+        return encoded(self.model.model.encoder, features_BMF), None
+
+    def forward(self, samples_BS: Tensor, lengths_B: Tensor, labels_BL: Tensor, spans: Spans | None = None) -> Tensor:
+        """Logits (B, L, V) for `labels_BL` by teacher forcing, each recording in its own window."""
+        groups = self.windows.grouped(lengths_B.tolist())
+        if len(groups) == 1:
+            return super().forward(samples_BS, lengths_B, labels_BL, spans)
+        logits = [
+            super(WhisperNet, self).forward(
+                samples_BS[rows], lengths_B[rows], labels_BL[rows], spans and (spans[0][rows], spans[1][rows])
+            )
+            for rows in groups.values()
+        ]
+        order = torch.tensor([row for rows in groups.values() for row in rows], device=samples_BS.device)
+        return torch.cat(logits)[order.argsort()]
+
+    def generate(
+        self,
+        samples_BS: Tensor,
+        lengths_B: Tensor,
+        prompt: list[int],
+        *,
+        beams: int = 1,
+        n_best: int = 1,
+        length_penalty: float = 1.0,
+        max_tokens: int | None = None,
+    ) -> list[list[Written]]:
+        """The `n_best` best sequences after `prompt` for each recording, best first; each in its own window."""
+        how: dict[str, Any] = {"beams": beams, "n_best": n_best, "length_penalty": length_penalty}
+        written: list[list[Written]] = [[] for _ in lengths_B]
+        for rows in self.windows.grouped(lengths_B.tolist()).values():
+            found = super().generate(samples_BS[rows], lengths_B[rows], prompt, max_tokens=max_tokens, **how)
+            for row, best in zip(rows, found, strict=True):
+                written[row] = best
+        return written
 
     @torch.no_grad()
     def detect(self, samples_BS: Tensor, lengths_B: Tensor, start: int, languages: Sequence[int]) -> list[int]:
         """The most probable of the tokens `languages` for each recording (Radford et al. 2022, section 2.3)."""
-        encoder_BTD, _ = self.encode(samples_BS, lengths_B)
-        tokens_B1 = torch.full((len(samples_BS), 1), start, device=samples_BS.device)
-        out = self.model.model.decoder(input_ids=tokens_B1, encoder_hidden_states=encoder_BTD, use_cache=False)
-        logits_BV = self.head(out.last_hidden_state[:, -1])
+        labels_B1 = torch.full((len(samples_BS), 1), start, device=samples_BS.device)
+        logits_BV = self(samples_BS, lengths_B, labels_B1)[:, 0]
         best_B = logits_BV[:, list(languages)].argmax(dim=-1)
         return [languages[index] for index in best_B.tolist()]
+
+
+def encoded(encoder: Any, features_BMF: Tensor) -> Tensor:
+    """The output (B, T, D) of a `WhisperEncoder`, which itself takes whole windows alone; here the first positions of
+    shorter ones."""
+    positions_TD = encoder.embed_positions.weight
+    steps = features_BMF.shape[2] // 2
+    if steps == len(positions_TD):
+        return cast(Tensor, encoder(features_BMF).last_hidden_state)
+    hidden_BDT = nn.functional.gelu(encoder.conv2(nn.functional.gelu(encoder.conv1(features_BMF))))
+    hidden_BTD = hidden_BDT.transpose(1, 2) + positions_TD[:steps]
+    hidden_BTD = nn.functional.dropout(hidden_BTD, p=encoder.dropout, training=encoder.training)
+    for layer in encoder.layers:
+        if not (encoder.training and encoder.layerdrop > 0.0 and torch.rand([]) < encoder.layerdrop):
+            hidden_BTD = layer(hidden_BTD, None)
+    return cast(Tensor, encoder.layer_norm(hidden_BTD))
 
 
 def silent_tokens(tokenizer: Any) -> list[int]:
@@ -187,9 +239,8 @@ def _read(folder: Path, start: Start) -> tuple[Any, Any]:
     from transformers import WhisperTokenizer
 
     need_files(folder, ("tokenizer.json",), ("vocab.json", "merges.txt"))
-    model: Any = load_model(
-        folder, config_of(folder, start.overrides), auto="WhisperForConditionalGeneration", may_have=("proj_out.",)
-    )
+    config = config_of(folder, start.overrides, more={"short_windows": False})
+    model: Any = load_model(folder, config, auto="WhisperForConditionalGeneration", may_have=("proj_out.",))
     try:
         with quiet():
             tokenizer = WhisperTokenizer.from_pretrained(folder, local_files_only=True)

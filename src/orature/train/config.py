@@ -55,7 +55,8 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     prior: PriorConfig = PriorConfig()
     """What a new output layer on a model of phones begins as."""
     model_overrides: dict[str, float | int | bool | str] = Field(default_factory=dict)
-    """Fields of the checkpoint's own config, dropouts above all."""
+    """Fields of the checkpoint's own config, dropouts above all; for Whisper also `short_windows` (true: each clip is
+    computed as long as it is, not as 30 s, see `orature.engines.windows`)."""
     freeze: tuple[Literal["features", "encoder", "decoder"], ...] = ()
     """Parts that are never trained."""
     freeze_encoder_updates: int = Field(default=0, ge=0)
