@@ -23,8 +23,8 @@ from orature.data.audio import Limits, decode
 from orature.data.corpus import Corpus
 from orature.data.doctor import examine
 from orature.engines.recognisers import load_recogniser
-from orature.evaluate.compare import compare as compare_folders
 from orature.evaluate.folder import open_scored
+from orature.evaluate.over_seeds import compare_in_turn
 from orature.flow import Resources, Run, open_store
 from orature.recipes.diagnose import diagnose
 from orature.recipes.judging import judged, publish_judgement, split_of
@@ -180,9 +180,12 @@ def translate(
     return read_translation_account(Path(to))
 
 
-def compare(a: PathLike, b: PathLike) -> dict[str, Any]:
-    """`orature compare`: the paired difference of two scored folders; unlike test sets are refused."""
-    return compare_folders(open_scored(Path(a)), open_scored(Path(b)))
+def compare(a: PathLike, b: PathLike, *more: PathLike) -> dict[str, Any]:
+    """`orature compare`: the paired difference of two scored folders; unlike test sets are refused.
+
+    `more` are the same two systems trained with other seeds, A and B in turn: then the mean over seeds.
+    """
+    return compare_in_turn([open_scored(Path(folder)) for folder in (a, b, *more)])
 
 
 def transcribe(

@@ -10,6 +10,7 @@ from orature.evaluate.arms import Evidence, reasons, verdict
 from orature.evaluate.html.arms import arms_section, synthetic_section
 from orature.evaluate.html.listening import Clip
 from orature.evaluate.html.sweep import sweep_chart
+from orature.evaluate.html.text import ONE_TRAINING
 
 
 def rate(value: float, low: float | None = None, high: float | None = None) -> dict[str, Any]:
@@ -102,6 +103,7 @@ def score() -> dict[str, Any]:
 
 def test_the_page_shows_everything_and_trusts_nothing() -> None:
     page = arms_section(score()) + synthetic_section(score(), lambda row: Clip(b"fLaC", (0.5, 1.0)))
+    assert ONE_TRAINING in page
     for raw in (
         "<script>",
         "<i>diverged",

@@ -19,20 +19,31 @@ from orature.cli.common import JsonOption, emit, example, run_command
 def register(app: typer.Typer) -> None:
     """Adds `compare` and `report` to the command line."""
 
-    @app.command(epilog=example("orature compare results/baseline results/new"))
+    @app.command(
+        epilog=example("orature compare results/baseline results/new", "orature compare base-1 new-1 base-2 new-2")
+    )
     @run_command
     def compare(
         a: Annotated[Path, typer.Argument(metavar="REPORT", help="Scored folder A.", show_default=False)],
         b: Annotated[Path, typer.Argument(metavar="REPORT", help="Scored folder B.", show_default=False)],
+        more: Annotated[
+            list[Path] | None,
+            typer.Argument(
+                metavar="REPORT...", help="A and B again, trained with other seeds, pair by pair.", show_default=False
+            ),
+        ] = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Say whether B is better than A: paired bootstrap on the same test set; unlike test sets are refused."""
-        from orature.evaluate.compare import as_text
-        from orature.evaluate.compare import compare as compare_folders
-        from orature.evaluate.folder import open_scored
+        """Say whether B is better than A: paired bootstrap on the same test set; unlike test sets are refused.
 
-        outcome = compare_folders(open_scored(a), open_scored(b))
-        emit(outcome, as_json, lambda: as_text(outcome))
+        With more pairs, whether it is so whatever the seed: the interval then is over utterances and trainings.
+        """
+        from orature.evaluate.compare import as_text
+        from orature.evaluate.folder import open_scored
+        from orature.evaluate.over_seeds import compare_in_turn, seeds_as_text
+
+        outcome = compare_in_turn([open_scored(folder) for folder in (a, b, *(more or []))])
+        emit(outcome, as_json, lambda: seeds_as_text(outcome) if more else as_text(outcome))
 
     @app.command(epilog=example("orature report results/test", "orature report results/test --to for_the_team.html"))
     @run_command

@@ -32,7 +32,7 @@ def compare(a: ScoredFolder, b: ScoredFolder, drawing: Drawing | None = None) ->
 
     Raises `CompareRefused` when split fingerprint, normaliser or the references themselves differ.
     """
-    _refuse_unlike(a, b)
+    refuse_unlike(a, b)
     drawing = drawing or Drawing()
     normaliser = a.score["normaliser"]
     scored_a, _ = align_rows(sorted(a.rows, key=lambda row: row.id), normaliser)
@@ -60,7 +60,7 @@ def compare(a: ScoredFolder, b: ScoredFolder, drawing: Drawing | None = None) ->
         total = sum(one.reference for one in first)
         outcome["a"][unit] = round(sum(one.errors for one in first) / total, 6)
         outcome["b"][unit] = round(sum(one.errors for one in second) / total, 6)
-        verdict = {"verdict": _verdict(difference)}
+        verdict = {"verdict": verdict_of(difference)}
         outcome[unit] = difference_json(difference) | verdict | _ballot(first, second)
     return outcome
 
@@ -94,7 +94,8 @@ def as_text(outcome: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _refuse_unlike(a: ScoredFolder, b: ScoredFolder) -> None:
+def refuse_unlike(a: ScoredFolder, b: ScoredFolder) -> None:
+    """CompareRefused when split fingerprint, normaliser or the references themselves differ."""
     where = f"{a.root} and {b.root}"
     for name, why in _MUST_AGREE:
         first, second = a.score.get(name), b.score.get(name)
@@ -146,7 +147,8 @@ def difference_json(difference: Difference) -> dict[str, Any]:
     }
 
 
-def _verdict(difference: Difference) -> str:
+def verdict_of(difference: Difference) -> str:
+    """Which of A and B is better, in words."""
     if difference.low is None:
         return "too few utterances to say"
     if not difference.distinguishable:

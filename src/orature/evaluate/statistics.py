@@ -287,7 +287,13 @@ def _tails(drawn: Floats, units: int, method: Literal["linear", "inverted_cdf"] 
 
 
 def t_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's t for `degrees` >= 4, to three decimals (Abramowitz and Stegun 1964, 26.7.5)."""
+    """Quantile of Student's t, to three decimals (Abramowitz and Stegun 1964, 26.7.5; below 4 degrees by bisection)."""
+    if degrees < 4:
+        low, high = 0.0, 1e6
+        while high - low > 1e-9 * (1.0 + low):
+            middle = (low + high) / 2
+            low, high = (middle, high) if 1.0 - t_tail(middle, degrees) < probability else (low, middle)
+        return low
     z, v = _NORMAL.inv_cdf(probability), degrees
     return (
         z
@@ -296,6 +302,22 @@ def t_quantile(probability: float, degrees: int) -> float:
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
         + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * v**4)
     )
+
+
+def t_tail(t: float, degrees: int) -> float:
+    """The probability of more than `t` >= 0 under Student's t (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(degrees))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = degrees % 2 == 1
+    term, total = (cosine, cosine) if odd else (1.0, 1.0)
+    for n in range(3 if odd else 2, degrees, 2):
+        term *= cosine**2 * ((n - 1) / n)
+        total += term
+    if odd:
+        within = 2 / math.pi * (angle + (sine * total if degrees > 1 else 0.0))
+    else:
+        within = sine * total
+    return max(0.0, (1.0 - within) / 2)
 
 
 def _round(value: float | None) -> float | None:

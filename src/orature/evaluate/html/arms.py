@@ -14,7 +14,7 @@ from orature.evaluate.html.calibration_curve import calibration_section
 from orature.evaluate.html.languages import RED, VERDICTS
 from orature.evaluate.html.listening import Audio, player
 from orature.evaluate.html.sweep import sweep_chart
-from orature.evaluate.html.text import direction, escape, percent, span, whole
+from orature.evaluate.html.text import ONE_TRAINING, direction, escape, percent, span, whole
 from orature.evaluate.rows import Row
 
 _EXAMPLES = 12
@@ -42,7 +42,8 @@ def arms_section(score: Mapping[str, Any]) -> str:
         f'<section id="arms"><h2>Did synthetic speech help?</h2>{said}'
         f'<p class="lead">All trained arms have the same updates, schedule and seed. Everything was chosen by '
         f"{arms['metric'].upper()} on dev; test was opened once for each row. Differences are against real speech "
-        f"only, in points, with their 95\u202f% intervals.</p>{_table(arms)}{notes}{sweep_chart(arms)}"
+        f"only, in points, with their 95\u202f% intervals. {ONE_TRAINING}</p>"
+        f"{_table(arms)}{notes}{sweep_chart(arms)}"
         f"{_merged(arms)}{_rounds(arms)}</section>"
     )
 

@@ -16,7 +16,7 @@ from orature.evaluate.html.languages import RED
 from orature.evaluate.html.page import command_section, heading, page, rows_table
 from orature.evaluate.html.pseudo_labels import labels_section
 from orature.evaluate.html.pseudo_watch import events, watch_section
-from orature.evaluate.html.text import duration, escape, percent, span
+from orature.evaluate.html.text import ONE_TRAINING, duration, escape, percent, span
 
 _VERDICTS = {
     "A is better": "worse",
@@ -83,8 +83,8 @@ def _rates(rows: Sequence[Mapping[str, Any]]) -> str:
     )
     return (
         '<section id="rates"><h2>Error rates</h2><p class="lead">Small figures are 95 % intervals. Differences are in '
-        "points, paired over the same utterances: below zero, fewer errors. Dev chose the model that is marked."
-        f"</p>{tables}</section>"
+        "points, paired over the same utterances: below zero, fewer errors. Dev chose the model that is marked. "
+        f"{ONE_TRAINING}</p>{tables}</section>"
     )
 
 

@@ -11,6 +11,10 @@ import html
 import unicodedata
 from typing import Any
 
+ONE_TRAINING = (
+    "Each arm is one training: its interval says what other utterances might give, not what another seed might. "
+    "Train again with other seeds, and <code>orature compare A1 B1 A2 B2</code> gives both."
+)
 _JOINERS = ("\u200c", "\u200d")
 _VIRAMA = 9
 _DOTTED_CIRCLE = "\u25cc"

@@ -12,7 +12,7 @@ from typing import Any
 
 from orature.evaluate.html.charts import Line, line_chart
 from orature.evaluate.html.page import command_section, heading, page, rows_table
-from orature.evaluate.html.text import escape, percent, span
+from orature.evaluate.html.text import ONE_TRAINING, escape, percent, span
 
 _STYLES = {"nothing": "a", "start": "b"}
 
@@ -67,7 +67,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     return (
         '<section id="rates"><h2>Error rates</h2><p class="lead">Both arms have the same shape and as many updates of '
         "the same seconds of audio. Small figures are 95 % intervals; the last column is paired over the same "
-        f"utterances.</p>{rows_table(head, lines)}</section>"
+        f"utterances. {ONE_TRAINING}</p>{rows_table(head, lines)}</section>"
     )
 
 

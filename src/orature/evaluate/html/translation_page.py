@@ -14,7 +14,7 @@ from orature.evaluate.arms import WORSE
 from orature.evaluate.html.charts import Line, line_chart
 from orature.evaluate.html.languages import RED, VERDICTS
 from orature.evaluate.html.page import command_section, heading, page, rows_table
-from orature.evaluate.html.text import escape, percent, span, whole
+from orature.evaluate.html.text import ONE_TRAINING, escape, percent, span, whole
 from orature.evaluate.translation_arms import shares_of
 
 _STYLES = "abc"
@@ -96,7 +96,8 @@ def _table(facts: Mapping[str, Any]) -> str:
         "schedule and seed (updates, and hours of audio heard); what was computed before that, on the rich language or "
         "on text, stands in the last column. Dev chose the checkpoints, the best arm, and what is compared with "
         f"({escape(base)}); the split named above was decoded once for each arm. Differences are in points, paired "
-        f"over the same utterances, with 95\u202f% intervals.</p>{rows_table(head, lines)}{notes}</section>"
+        f"over the same utterances, with 95\u202f% intervals. {ONE_TRAINING}</p>"
+        f"{rows_table(head, lines)}{notes}</section>"
     )
 
 
