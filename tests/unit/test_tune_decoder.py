@@ -175,10 +175,12 @@ def test_test_is_never_tuned_on(place: Path) -> None:
 
 def test_what_does_not_fit_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     characters = lm_in(place, TEXTS[0::3], unit="character", order=3)
-    with pytest.raises(ConfigError, match="spellings need"):
-        tuned(place, lm=characters, spelling=characters)
-    with pytest.raises(ConfigError, match="lexicon needs"):
-        tuned(place, lm=characters, lexicon=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(TuneDecoder, "_clips", lambda *_: pytest.fail("dev was decoded before the refusal"))
+        with pytest.raises(ConfigError, match="spellings need"):
+            tuned(place, lm=characters, spelling=characters)
+        with pytest.raises(ConfigError, match="lexicon needs"):
+            tuned(place, lm=characters, lexicon=True)
     with pytest.raises(ModelError, match="no language model"):
         lm_ref(place)
     monkeypatch.setattr(Mumbler, "log_probabilities", lambda self, clips: [Refusal("x", "y")] * len(clips))

@@ -114,12 +114,12 @@ class TuneDecoder(Stage):
 
     def run(self, ctx: StageContext) -> None:
         """Decodes dev once for log-probabilities, then searches the weights one after the other."""
+        lms = [ref for ref in (self.lm, *self.others) if ref is not None]
+        configs = [self._begin(ctx, ref) for ref in lms]
         device = prepare_device(ctx.resources.device, ctx.resources.threads)
         recogniser = load_ctc(ctx.path_of(self.model), device=device, language=self.language or None)
         corpus = Corpus.open(ctx.path_of(self.corpus))
         clips = self._clips(ctx, corpus, recogniser)
-        lms = [ref for ref in (self.lm, *self.others) if ref is not None]
-        configs = [self._begin(ctx, ref) for ref in lms]
         began = time.monotonic()
         tuner = _Tuner(recogniser, clips, self.normaliser, self.metric)
         baseline = tuner.rates(BestPath())
