@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from tiny import model_in
 
-from orature.core.errors import ConfigError, CorpusError, ModelError
+from orature.core.errors import BadInput, ConfigError, CorpusError, ModelError
 from orature.data.corpus import Corpus
 from orature.engines.recognisers import load_recogniser
 from orature.flow import Resources, Run, Store
+from orature.recipes import pseudo_label
 from orature.recipes.pseudo_label import lines_of, plan, run
 from orature.recipes.pseudo_report import POOLED
 from orature.recipes.pseudo_settings import Trainings, settings_of
@@ -167,6 +168,40 @@ def test_another_corpus_stands_in_for_untranscribed_speech(source: Path, start: 
     assert "untranscribed speech lent by other" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
+def test_where_nothing_would_be_trained_that_is_said(source: Path, start: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no untranscribed speech"):
+        run(request_of([source], tmp_path / "out", start, alone=False))
+
+
+def test_final_labels_are_searched_with_a_language_model_of_given_text(
+    source: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"a{'b' * (number % 5)} c ab\n" for number in range(40)))
+    heard: list[Any] = []
+    fused, kept = pseudo_label.fuse, pseudo_label.labelled
+    monkeypatch.setattr(pseudo_label, "fuse", lambda *a, **how: heard.append((a, fused(*a, **how))) or heard[-1][1])
+    monkeypatch.setattr(pseudo_label, "labelled", lambda *a, **how: heard.append(how["listening"]) or kept(*a, **how))
+    asked = request_of(
+        [source], tmp_path / "out", start, final="none", alone=False, minutes=0.3, text={"tones": str(text)}
+    )
+    facts = run(asked).facts
+    ((job, _, _, texts), decoder), listening = heard
+    assert listening.decoder == decoder and texts == [text] and decoder is not None
+    tuned = json.loads((job.path_of(decoder) / "decoder.json").read_text())["tuned"]
+    assert [one["unit"] for one in tuned["language_models"]] == ["word", "character"] and tuned["split"] == "dev"
+    stages = [step.stage for step in job.record.steps]
+    assert stages.count("language-model") == 2 and stages.count("tune-decoder") == 1
+    decoders = [
+        json.loads((job.path_of(job.store.get(step.key)) / "score.json").read_text())["decoder"]
+        for step in job.record.steps
+        if step.stage == "evaluate"
+    ]
+    assert decoders and not any(decoders), "figures are without it, in every arm"
+    assert facts["languages"][0]["labels"] is not None and facts["languages"][0]["text"] == "text.txt"
+    assert "language models of text.txt" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_preferences_of_an_attention_model_are_dpo(source: Path, tmp_path: Path) -> None:
     attention = speech2text_folder(tmp_path / "attention", texts=["abc cab bca"])
     prefer = {"n_best": 3, "beams": 8, "unit": "characters", "updates": 2, "evaluate_every": 1, "peak_lr": 1e-3}
@@ -220,6 +255,9 @@ def test_the_rest_of_train_becomes_untranscribed(source: Path, tmp_path: Path) -
 
 def test_wrong_settings_are_refused_before_anything_is_read(source: Path, start: Path, tmp_path: Path) -> None:
     request = request_of([source], tmp_path / "out", start)
+    sentences, binary = tmp_path / "sentences.txt", tmp_path / "binary.txt"
+    sentences.write_text("\n \n")
+    binary.write_bytes(b"abc \xff\xfe\n")
     for wrong, said in (
         ({"preset": "7h"}, "choose of 10h"),
         ({"pseudo": {"cach": 3}}, "cach"),
@@ -233,9 +271,13 @@ def test_wrong_settings_are_refused_before_anything_is_read(source: Path, start:
         ({"slim_over": "both"}, "nothing to be pooled with"),
         ({"slim_over": "none"}, "slim_over"),
         ({"unlabelled": {"tone": str(source)}}, "did you mean 'tones'"),
-        ({"unlabelled": {"tones": str(tmp_path / "nowhere")}}, "there is no corpus at"),
+        ({"unlabelled": {"tones": str(tmp_path / "nowhere")}}, "there is nothing at"),
+        ({"text": {"tone": str(sentences)}}, "did you mean 'tones'"),
+        ({"text": {"tones": str(tmp_path / "nowhere")}}, "there is nothing at"),
+        ({"text": {"tones": str(sentences)}}, "no sentences are at the beginning of"),
+        ({"text": {"tones": str(binary)}}, "UTF-8"),
     ):
-        with pytest.raises((ConfigError, ModelError)) as error:
+        with pytest.raises((ConfigError, ModelError, BadInput)) as error:
             run(replace(request, settings={**SMALL, **wrong}))
         assert said in f"{error.value}{error.value.next_step}", wrong
     with pytest.raises(ConfigError, match="two corpora"):

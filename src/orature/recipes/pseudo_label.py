@@ -3,11 +3,11 @@
 After Lugosch et al. 2022 (arXiv 2111.00161): (1) with several languages a common model from their labelled speech; (2)
 for each language fine-tuning on its labelled speech (`tune`), from the common model (or from the start), then slimIPL
 with its untranscribed speech, or one slimIPL for all of them (`slim_over`); (3) final labels by that language's model,
-filtered, each refused one with its reason; (4) a student on all labelled and pseudo-labelled speech; (5) a last pass on
-labelled speech alone; (6) where `prefer` is set, preference self-training of each language's best model so far. Beside
-slimIPL each language gets a training on its labelled speech alone, from the same fine-tuned model and with as many
-updates. Dev decides which model a language keeps; one that is not the student is named. Every step is a stage of the
-store in `to/.orature`: run again after a crash it goes on.
+with a language model where there is `text`, filtered, each refused one with its reason; (4) a student on all labelled
+and pseudo-labelled speech; (5) a last pass on labelled speech alone; (6) where `prefer` is set, preference
+self-training of each language's best model so far. Beside slimIPL each language gets a training on its labelled speech
+alone, from the same fine-tuned model and with as many updates. Dev decides which model a language keeps; one that is
+not the student is named. Every step is a stage of the store in `to/.orature`: run again after a crash it goes on.
 
 Example::
 
@@ -26,6 +26,8 @@ from orature.core.files import refuse_unwritable
 from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.flow import Ref, Run, open_store
+from orature.recipes.fusion import fuse
+from orature.recipes.judging import Listening
 from orature.recipes.labelling import label_lines, labelled, read_account
 from orature.recipes.pseudo_report import (
     ALONE,
@@ -68,6 +70,7 @@ def run(request: Request) -> Outcome:
     )
     trainings = Trainings(job, settings, request)
     languages = [_read(job, request, settings, *source) for source in corpora_of(request)]
+    _refuse_idle(settings, languages)
     begin = _common(job, request, trainings, languages)
     for language in languages:
         _tune(job, request, trainings, language, begin)
@@ -120,6 +123,17 @@ def _read(
     if not untranscribed:
         say(f"{name}: no untranscribed speech, so it is trained on labelled speech alone until the student")
     return Language(name, splits, untranscribed=untranscribed, lent=Path(lent).name)
+
+
+def _refuse_idle(settings: PseudoSettings, languages: list[Language]) -> None:
+    """CorpusError where not one model would be trained."""
+    only = languages[0]
+    if len(languages) == 1 and not (only.untranscribed or settings.alone or settings.tune is not None):
+        raise CorpusError(
+            "there is no untranscribed speech, and training on labelled speech alone is switched off",
+            where=only.name,
+            next_step="record speech without transcripts, or leave out alone=false and tune=null",
+        )
 
 
 def _opened(job: Run, request: Request, place: Path, language: str | None = None) -> Ref:
@@ -180,13 +194,23 @@ def _label(job: Run, request: Request, settings: PseudoSettings, language: Langu
     model = language.models.get(SLIM) or language.models.get(POOLED)
     if model is None or not language.untranscribed:
         return
+    listening = Listening(language=settings.language, decoder=_decoder(job, request, settings, language, model))
+    how: dict[str, Any] = {"listening": listening, "filters": settings.filters, "on": request.resources}
     try:
-        language.labels = labelled(job, language.splits, model, filters=settings.filters, on=request.resources)
+        language.labels = labelled(job, language.splits, model, **how)
     except CorpusError as error:
         say(f"{language.name}: no final labels, the student has its labelled speech alone ({error.what})")
         return
     for line in label_lines(read_account(job.path_of(language.labels))):
         say(f"{language.name}: {line}")
+
+
+def _decoder(job: Run, request: Request, settings: PseudoSettings, language: Language, model: Ref) -> Ref | None:
+    """How final labels are searched where there is text of the language; None: by best path."""
+    text = settings.text.get(language.name)
+    if text is None:
+        return None
+    return fuse(job, model, language.splits, [Path(text)], language=settings.language, on=request.resources)
 
 
 def _pooled(job: Run, request: Request, languages: list[Language]) -> Ref:

@@ -85,6 +85,7 @@ def measured(request: Request, job: Run, settings: PseudoSettings, language: Lan
         "model": str(to),
         "labels": account,
         "lent": language.lent,
+        "text": Path(settings.text[language.name]).name if language.name in settings.text else "",
         "worse_by_pooling": bool(pooled) and begun not in pooled,
     }
 

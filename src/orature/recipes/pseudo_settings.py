@@ -7,6 +7,7 @@ Example::
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from orature.stages.inputs import model_ref
 from orature.stages.prefer import Prefer
 from orature.stages.train import Train
 from orature.stages.train_pseudo import TrainPseudo
+from orature.text.sentences import read_sentences
 from orature.train.config import TrainConfig
 from orature.train.preference_config import PreferenceConfig
 from orature.train.pseudo_config import PUBLISHED, PseudoConfig
@@ -33,6 +35,7 @@ Final = Literal["continue", "scratch", "larger", "none"]
 SlimOver = Literal["each", "all", "both"]
 SIZES = ("micro", "tiny", "compact", "small", "wide", "base")
 _SLOWER, _LATER, _LAST, _GENTLER = 0.5, 0.1, 0.1, 0.1
+_LOOKED_AT = 1000
 _ANY = Ref(key="external", stage="corpus", digest="0" * 64)
 
 
@@ -59,6 +62,9 @@ class PseudoSettings(BaseModel, frozen=True, extra="forbid"):
     speech in another language or of another kind."""
     alone: bool = True
     """Whether labelled speech alone is trained on, too, with as many updates, to compare with."""
+    text: dict[str, str] = Field(default_factory=dict)
+    """By the name of a corpus, sentences of its language (.txt, .tsv, .jsonl): final labels are searched with language
+    models of them and of the train transcripts, weighed on dev (as by Park et al. 2020). Figures are without them."""
     filters: dict[str, Any] = Field(default_factory=dict)
     """Of the final labels, see `orature.recipes.labelling.filters_of`."""
     final: Final = "continue"
@@ -90,11 +96,15 @@ def settings_of(request: Request) -> PseudoSettings:
             f"there is no setting {settings.preset!r} of slimIPL", next_step="choose of " + ", ".join(PUBLISHED)
         )
     names = [name for name, _, _ in corpora_of(request)]
-    for name, place in settings.unlabelled.items():
-        if name not in names:
-            raise ConfigError(f"there is no corpus {name!r} to lend speech to", next_step=nearest(name, names))
-        if not Path(place).exists():
-            raise ConfigError(f"there is no corpus at {place}", next_step=f"name one: --set unlabelled.{name}=CORPUS")
+    for option, places in (("unlabelled", settings.unlabelled), ("text", settings.text)):
+        for name, place in places.items():
+            if name not in names:
+                raise ConfigError(f"--set {option}.{name}: no corpus is named so", next_step=nearest(name, names))
+            if not Path(place).exists():
+                raise ConfigError(f"there is nothing at {place}", next_step=f"give --set {option}.{name}=PATH")
+    for place in settings.text.values():
+        if not any(one.strip() for one in islice(read_sentences(Path(place)), _LOOKED_AT)):
+            raise ConfigError(f"no sentences are at the beginning of {place}", next_step="name a file of sentences")
     if settings.slim_over != "each" and len(names) == 1:
         raise ConfigError(
             "one corpus has nothing to be pooled with", next_step="name several corpora, or leave slim_over out"

@@ -37,8 +37,19 @@ def labels_section(rows: Sequence[Mapping[str, Any]]) -> str:
 def _language(row: Mapping[str, Any]) -> str:
     account = row["labels"]
     return (
-        f"<h3><bdi>{escape(row['corpus'])}</bdi></h3>{_numbers(account)}{_reasons(account)}{_tags(account)}"
-        f"{_examples(account)}"
+        f"<h3><bdi>{escape(row['corpus'])}</bdi></h3>{_searched(row)}{_numbers(account)}{_reasons(account)}"
+        f"{_tags(account)}{_examples(account)}"
+    )
+
+
+def _searched(row: Mapping[str, Any]) -> str:
+    """Where labels were not the best path."""
+    if not row.get("text"):
+        return ""
+    return (
+        f'<p class="note">Labels were searched with language models of {escape(row["text"])} and of the train '
+        "transcripts, which dev weighed (the best path, where they did not help). The error rates above are all "
+        "without them.</p>"
     )
 
 
