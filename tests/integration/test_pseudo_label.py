@@ -13,6 +13,8 @@ from tiny import model_in
 from orature.core.errors import BadInput, ConfigError, CorpusError, ModelError
 from orature.data.corpus import Corpus
 from orature.engines.recognisers import load_recogniser
+from orature.evaluate.compare import compare
+from orature.evaluate.folder import open_scored
 from orature.flow import Resources, Run, Store
 from orature.recipes import pseudo_label
 from orature.recipes.pseudo_label import lines_of, plan, run
@@ -75,6 +77,10 @@ def test_one_language_is_measured_step_by_step_beside_labels_alone(done: tuple[P
     best = min(arm["dev_cer"] for arm in row["arms"].values())
     assert row["arms"][row["kept"]]["dev_cer"] == best, "dev decides"
     assert (to / "models" / "tones" / "model.safetensors").is_file()
+    scores = to / "scores" / "tones"
+    assert sorted(one.name for one in scores.iterdir()) == ["labels-alone", "slimIPL", "student", "student-last-pass"]
+    again = compare(open_scored(scores / "labels-alone"), open_scored(scores / "slimIPL"))
+    assert again["cer"] == row["arms"]["slimIPL"]["difference"]["cer"]
     assert json.loads((to / "pseudo_label.json").read_text("utf-8")) == facts
     assert row["labels"] is not None
     slim = row["arms"]["slimIPL"]

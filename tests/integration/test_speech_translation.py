@@ -14,6 +14,7 @@ from tiny import LATIN, corpus_of, phone_model_in
 from orature.core.errors import ConfigError, OratureError
 from orature.data.corpus import Corpus
 from orature.engines.families import family_of
+from orature.evaluate.folder import open_scored
 from orature.flow import Resources, Store
 from orature.recipes.registry import Outcome, Request, recipe_of
 from orature.recipes.speech_translation import plan, run
@@ -103,6 +104,13 @@ def test_translating_models_know_the_letters_of_the_target_and_hear_no_test(root
     assert labels["speech"]["chrf"]["value"] >= 0 and labels["speech"]["sentences"] > 0
     joint = training_of(root, "joint")
     assert joint["train_hours_by_origin"]["translated"] > 0 and joint["train_hours_by_origin"]["real"] > 0
+
+
+def test_scores_of_every_arm_can_be_compared_later(root: Path, done: Outcome) -> None:
+    scores = {one.name: open_scored(one).score for one in (root / "out" / "scores").iterdir()}
+    assert {name: score["cer"]["value"] for name, score in scores.items()} == {
+        row["name"]: row["test"]["cer"]["value"] for row in done.facts["arms"]
+    }
 
 
 def test_the_report_shows_arms_translations_and_what_is_not_told_from_chance(root: Path, done: Outcome) -> None:

@@ -25,7 +25,7 @@ from orature.recipes.pseudo_settings import PseudoSettings
 from orature.recipes.published import train_log
 from orature.recipes.registry import Request
 from orature.recipes.said import points_said, rate_said
-from orature.recipes.scoring import decode_and_score, score_of
+from orature.recipes.scoring import decode_and_score, publish_scores, score_of
 from orature.train.pseudo_config import PUBLISHED, PUBLISHED_S
 from orature.train.watch_rows import watch_rows
 
@@ -71,6 +71,7 @@ def measured(request: Request, job: Run, settings: PseudoSettings, language: Lan
         if name != against:
             found = compare(open_scored(job.path_of(scored[against])), open_scored(job.path_of(scored[name])))
             arms[name]["difference"] = {unit: found[unit] for unit in ("cer", "wer")}
+    publish_scores(job, request.to / "scores" / language.name, scored)
     kept = min(arms, key=lambda name: (arms[name]["dev_cer"], list(arms).index(name)))
     to = request.to / "models" / language.name
     job.store.publish(language.models[kept], to)

@@ -9,7 +9,8 @@ Example::
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ def decode_and_score(
         )
     )
     return heard, scored
+
+
+def publish_scores(run: Run, to: Path, scored: Mapping[str, Ref]) -> None:
+    """The scored folder of each arm as `to`/NAME, so that `orature compare` can be asked about any two of them.
+
+    In names all but letters, digits and dots becomes a hyphen: `labels-alone`, `slimIPL-pooled`.
+    """
+    for name, ref in scored.items():
+        run.store.publish(ref, to / re.sub(r"[^\w.]+", "-", name).strip("-"))
 
 
 def decoder_facts(folder: Path) -> dict[str, str | int | float | bool | None]:

@@ -39,7 +39,7 @@ from orature.recipes.published import train_log
 from orature.recipes.registry import Outcome, Request
 from orature.recipes.rehearsal import rehearsed
 from orature.recipes.said import points_said, rate_said
-from orature.recipes.scoring import decode_and_score, score_of
+from orature.recipes.scoring import decode_and_score, publish_scores, score_of
 from orature.recipes.translation_settings import (
     BODY,
     BODY_LONGER,
@@ -94,6 +94,8 @@ class Done:
     model: Ref
     heard: Ref
     scored: Ref
+    scores: dict[str, Ref]
+    """Of every arm."""
 
 
 Scores = dict[str, tuple[Ref, Ref]]
@@ -113,6 +115,7 @@ def run(request: Request) -> Outcome:
     )
     done = experiment(job, request, settings)
     job.store.publish(done.model, request.to / "model")
+    publish_scores(job, request.to / "scores", done.scores)
     write_json(request.to / FACTS, done.facts)
     publish_page(done.facts, request.to / PAGE, job.record.command)
     lines = [*lines_of(done.facts), f"model:  {request.to / 'model'}", f"report: {request.to / PAGE}"]
@@ -161,7 +164,7 @@ def arms_on(work: Work) -> Done:
     scored = score_of(work.job, next(iter(last.values()))[1])
     facts = _facts(work, _rows(work, begun, models, (dev, last)), scored)
     chosen = facts["chosen"]
-    return Done(facts, models[chosen], *last[chosen])
+    return Done(facts, models[chosen], *last[chosen], {name: score for name, (_, score) in last.items()})
 
 
 def _begin(work: Work, name: str) -> Begun | None:
