@@ -99,7 +99,7 @@ CASES = [
     (2, "up plain --to out --guard nothing", "no corpus.json"),
     (2, "up plain --to out --rehearse empty", "no corpus.json"),
     (2, "up plain --to out --text nothing.txt", "no such text file"),
-    (2, "up plain --to out --with pseudo_label --text note.txt", "not in this version"),
+    (2, "up plain --to out --with pseudo_label --text note.txt", "orature run pseudo_label"),
     (2, "up plain --to out --with lmm --text note.txt", "did you mean 'lm'"),
     (2, "up plain --to out --with back_translation", "needs text"),
     (2, "up plain --to out --with back_translation --text nothing.txt --dry-run", "no such text"),

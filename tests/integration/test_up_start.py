@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from orature.core.errors import BadInput
-from orature.recipes.up import up
+from orature.recipes.training import UpOptions
+from orature.recipes.up import plan, up
 from orature.testing.checkpoints import make_checkpoint
 from orature.testing.checkpoints_seq2seq import whisper_folder
 from tests.integration.test_up import FEW, ONE
@@ -33,6 +34,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report_of(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "report.json").read_text("utf-8"))
     return found
+
+
+def test_a_language_model_of_the_transcripts_alone(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = make_corpus(tmp_path / "new", train=18, seed=5)
+    options: dict[str, Any] = {"train": {**TUNE, "head": "extend"}, "start": place / "first" / "model"}
+    up(new, tmp_path / "out", **options, resources=ONE)
+    assert "--with lm makes one of the train transcripts" in capsys.readouterr().err
+    assert "language_model" not in report_of(tmp_path / "out")
+    shown = plan(new, tmp_path / "out", UpOptions(**{**options, "start": str(options["start"])}, extras=("lm",)))
+    assert [one["stage"] for one in shown["steps"]].count("tune-decoder") == 1
+    up(new, tmp_path / "out", **options, extras=("lm",), resources=ONE)
+    found = report_of(tmp_path / "out")
+    decoder = json.loads((tmp_path / "out" / "decoder" / "decoder.json").read_text())
+    assert "without" in found["language_model"] and len(decoder["tuned"]["language_models"]) == 2
+    said = capsys.readouterr().err
+    assert "language model: WER" in said and "train: already done" in said and "language model: none" not in said
 
 
 def test_from_a_model_with_guard_and_language_model(

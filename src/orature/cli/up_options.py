@@ -24,7 +24,7 @@ WithOption = Annotated[
     typer.Option(
         "--with",
         metavar="LIST",
-        help="What to do with the text and with --rich: lm, back_translation, speech_translation, with commas.",
+        help="What else to do: lm (of --text and the transcripts), back_translation, speech_translation, with commas.",
         show_default="what the material allows",
     ),
 ]

@@ -1,4 +1,4 @@
-"""A language model on top of a trained CTC model: estimated from text, weighed on dev, measured on test.
+"""A language model on top of a trained CTC model: made of transcripts and text, weighed on dev, measured on test.
 
 Example::
 
@@ -23,7 +23,7 @@ from orature.stages.tune_decoder import TuneDecoder
 
 
 def fuse(run: Run, model: Ref, splits: Ref, texts: Sequence[Path], *, language: str, on: Resources) -> Ref | None:
-    """A decoder tuned on dev with language models of `texts` and the train transcripts (dev and test stay out).
+    """A decoder tuned on dev with language models of the train transcripts and of `texts` (dev and test stay out).
 
     A word model and a character model are made; the better one on dev is taken, or the best path where neither helps.
     None, said aloud, where the family gives no CTC probabilities.
@@ -36,8 +36,7 @@ def fuse(run: Run, model: Ref, splits: Ref, texts: Sequence[Path], *, language: 
     policy = policy_of_model(folder)
     made = []
     for unit in ("word", "character"):
-        stage = language_model_stage(list(texts), policy=policy, unit=unit).model_copy(update={"corpus": splits})
-        made.append(run.do(stage, on=on))
+        made.append(run.do(language_model_stage(list(texts), corpus=splits, policy=policy, unit=unit), on=on))
     return run.do(TuneDecoder(model=model, corpus=splits, lm=made[0], others=(made[1],), language=language), on=on)
 
 

@@ -35,9 +35,8 @@ from orature.train.presets import preset_for
 UNKNOWN_SPEAKERS = 100
 """Taken for their number where a corpus does not name its speakers."""
 SCALES = ("smoke", "dev", "full")
-EXTRAS, LATER = ("lm", "back_translation", "speech_translation"), ("pseudo_label",)
-"""What `up` can do with more than transcribed speech, now and in later versions."""
-_OF_TEXT = ("lm", "back_translation")
+EXTRAS = ("lm", "back_translation", "speech_translation")
+"""What `up` can do with more than a training on transcribed speech; lm also without text, of the transcripts."""
 ATTENTION, SMOOTHING = "encoder-decoder", 0.1
 """Orature's own network with a decoder, and the label smoothing of fairseq's S2T recipes, which it is trained with."""
 _TABLE = "table:"
@@ -91,13 +90,14 @@ class UpOptions:
 
     def _check_extras(self) -> None:
         for name in self.extras or ():
-            if name in LATER:
-                raise ConfigError(f"{name} is not in this version", next_step="known: " + ", ".join(EXTRAS))
+            if name == "pseudo_label":
+                raise ConfigError(
+                    "pseudo-labels are a recipe of their own", next_step="orature run pseudo_label CORPUS --to DIR"
+                )
             if name not in EXTRAS:
                 raise ConfigError(f"there is nothing called {name!r} to train with", next_step=nearest(name, EXTRAS))
-        of_text = [name for name in self.extras or () if name in _OF_TEXT]
-        if of_text and not self.texts:
-            raise ConfigError(f"{', '.join(of_text)} needs text", next_step="name a file of sentences with --text")
+        if "back_translation" in (self.extras or ()) and not self.texts:
+            raise ConfigError("back_translation needs text", next_step="name a file of sentences with --text")
         if {"back_translation", "speech_translation"} <= set(self.extras or ()):
             raise ConfigError(
                 "back_translation and speech_translation each choose the model", next_step="ask for one of the two"

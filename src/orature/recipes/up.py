@@ -20,6 +20,7 @@ from typing import Any
 from orature.core.files import refuse_unwritable, write_json
 from orature.core.progress import say
 from orature.data.corpus import Corpus
+from orature.engines.families import family_of
 from orature.flow import Ref, Resources, Run, Stage, Store, open_store
 from orature.recipes.back_settings import BackTranslateConfig, by_scale, checked
 from orature.recipes.back_translate import outline, translated
@@ -158,6 +159,8 @@ def _computed(run: Run, source: Path, options: UpOptions, on: Resources) -> _Don
     done = (_translating if "speech_translation" in extras else make)(run, splits, stage, options, name, on)
     if "lm" in extras:
         _fuse(run, splits, stage, done, options, name, on)
+    elif options.extras is None and family_of(run.path_of(done.model)).kind == "ctc":
+        say("language model: none; --with lm makes one of the train transcripts (and of --text) and weighs it on dev")
     guarded = [Path(folder) for folder in (*options.rehearse, *options.guards)]
     if guarded:
         done.facts["guards"] = forgetting(run, stage, done.model, guarded, on)
@@ -274,7 +277,7 @@ def plan(
 ) -> dict[str, Any]:
     """What `up` would do, as far as it can be known without doing it (`--dry-run`)."""
     home = open_store(store, beside=to)
-    if options.texts or options.rich is not None:
+    if options.texts or options.rich is not None or options.extras:
         return _plan_with_text(home, source, options, on or Resources())
     run = Run(home, recipe="up", command="")
     steps: list[dict[str, Any]] = []

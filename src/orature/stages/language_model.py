@@ -225,7 +225,7 @@ def text_ref(path: Path) -> Ref:
 def language_model_stage(
     texts: Sequence[Path],
     *,
-    corpus: Path | None = None,
+    corpus: Path | Ref | None = None,
     exclude: Sequence[Path] = (),
     policy: TextPolicy | None = None,
     licences: Sequence[str] = (),
@@ -242,7 +242,7 @@ def language_model_stage(
         names=tuple(path.name for path in texts),
         kinds=tuple(map(kind_of, texts)),
         licences=tuple(licences),
-        corpus=None if corpus is None else corpus_ref(corpus),
+        corpus=corpus_ref(corpus) if isinstance(corpus, Path) else corpus,
         exclude=tuple(map(corpus_ref, exclude)),
         unit=unit,
         order=order if order is not None else ORDERS[unit],
