@@ -187,13 +187,14 @@ def test_final_labels_are_searched_with_a_language_model_of_given_text(
     heard: list[Any] = []
     fused, kept = pseudo_label.fuse, pseudo_label.labelled
     monkeypatch.setattr(pseudo_label, "fuse", lambda *a, **how: heard.append((a, fused(*a, **how))) or heard[-1][1])
-    monkeypatch.setattr(pseudo_label, "labelled", lambda *a, **how: heard.append(how["listening"]) or kept(*a, **how))
+    monkeypatch.setattr(pseudo_label, "labelled", lambda *a, **how: heard.append(how) or kept(*a, **how))
     asked = request_of(
         [source], tmp_path / "out", start, final="none", alone=False, minutes=0.3, text={"tones": str(text)}
     )
     facts = run(asked).facts
-    ((job, _, _, texts), decoder), listening = heard
-    assert listening.decoder == decoder and texts == [text] and decoder is not None
+    ((job, _, _, texts), decoder), asked = heard
+    assert asked["listening"].decoder == decoder and texts == [text] and decoder is not None
+    assert asked["filters"]["min_confidence"] == "none", "half of the words right is asked of no label here"
     tuned = json.loads((job.path_of(decoder) / "decoder.json").read_text())["tuned"]
     assert [one["unit"] for one in tuned["language_models"]] == ["word", "character"] and tuned["split"] == "dev"
     stages = [step.stage for step in job.record.steps]

@@ -25,7 +25,7 @@ from orature.recipes.scoring import spoken
 from orature.recipes.settings import nearest, override
 from orature.recipes.training import only_language
 from orature.stages.backend_probe import PLAIN, measure, probe_clips
-from orature.stages.filter_labels import FilterLabels
+from orature.stages.filter_labels import DOUBTED, FilterLabels
 from orature.stages.label_account import read_account
 from orature.stages.label_quotas import Quotas
 from orature.stages.transcribe import Transcribe
@@ -174,6 +174,11 @@ def label_lines(account: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {count:>8,} {reason}")
         for one in account["examples"].get(reason, [])[:1]:
             lines.append(f"           {one['id']} “{one['text']}”: {one['detail']}")
+    if 2 * lost.get(DOUBTED, 0) > account["rows"]:
+        lines.append(
+            "  that is most of them: min_confidence is, with a tuned decoder, the share of words that are right; "
+            "--set min_confidence=0.2 (or none) keeps more"
+        )
     if len(account["languages"]) > 1:
         lines += [f"  {tag}: {one['kept']:,} of {one['rows']:,}" for tag, one in account["languages"].items()]
     return lines

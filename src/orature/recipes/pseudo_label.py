@@ -194,8 +194,11 @@ def _label(job: Run, request: Request, settings: PseudoSettings, language: Langu
     model = language.models.get(SLIM) or language.models.get(POOLED)
     if model is None or not language.untranscribed:
         return
-    listening = Listening(language=settings.language, decoder=_decoder(job, request, settings, language, model))
-    how: dict[str, Any] = {"listening": listening, "filters": settings.filters, "on": request.resources}
+    decoder = _decoder(job, request, settings, language, model)
+    # A tuned decoder's confidence is the share of words that are right, which few labels have half of where they help.
+    filters = settings.filters if decoder is None else {"min_confidence": "none", **settings.filters}
+    listening = Listening(language=settings.language, decoder=decoder)
+    how: dict[str, Any] = {"listening": listening, "filters": filters, "on": request.resources}
     try:
         language.labels = labelled(job, language.splits, model, **how)
     except CorpusError as error:
