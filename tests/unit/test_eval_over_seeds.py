@@ -84,6 +84,10 @@ def test_each_seed_and_their_mean_are_told() -> None:
     assert found["spread"] == pytest.approx(np.std(deltas, ddof=1), abs=1e-6)
     assert found["a"] == pytest.approx(21.5 / 120, abs=1e-6) and found["b"] == pytest.approx(3 / 120, abs=1e-6)
     assert found["low"] < found["delta"] < found["high"] < 0 and found["verdict"] == "B is better"
+    for unit in ("wer", "cer"):
+        each = [one[unit]["delta"] for one in outcome["pairs"]]
+        assert outcome[unit]["delta"] == pytest.approx(np.mean(each), abs=2e-6), unit
+    assert outcome["cer"]["delta"] != outcome["wer"]["delta"]
     text = seeds_as_text(outcome)
     assert "4 pairs of trainings on the same 40 utterances (120 words)" in text and "over utterances and seeds" in text
     assert f"{100 * found['delta']:+.1f}" in text and "varies by 1.1 points between seeds, p 0.0" in text

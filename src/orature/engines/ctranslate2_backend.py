@@ -193,14 +193,13 @@ class Ctranslate2Whisper(Seq2SeqNetwork):
     ) -> list[list[Written]]:
         """The `n_best` best sequences after `prompt` for each recording, best first; each in its own window."""
         how: dict[str, Any] = {"beam_size": beams, "num_hypotheses": n_best, "length_penalty": length_penalty}
-        written: list[list[Written]] = [[] for _ in lengths_B]
-        for window, rows in self.windows.grouped(lengths_B.tolist()).items():
-            found = self._written(samples_BS[rows], lengths_B[rows], window, prompt, max_tokens, how)
-            for row, best in zip(rows, found, strict=True):
-                written[row] = best
-        return written
 
-    def _written(
+        def work(window: int, rows: list[int]) -> list[list[Written]]:
+            return self._searched(samples_BS[rows], lengths_B[rows], window, prompt, max_tokens, how)
+
+        return self.windows.apart(lengths_B.tolist(), work)
+
+    def _searched(
         self,
         samples_BS: Tensor,
         lengths_B: Tensor,

@@ -104,17 +104,16 @@ class WhisperNet(TransformersSeq2Seq):
 
     def forward(self, samples_BS: Tensor, lengths_B: Tensor, labels_BL: Tensor, spans: Spans | None = None) -> Tensor:
         """Logits (B, L, V) for `labels_BL` by teacher forcing, each recording in its own window."""
-        groups = self.windows.grouped(lengths_B.tolist())
-        if len(groups) == 1:
-            return super().forward(samples_BS, lengths_B, labels_BL, spans)
-        logits = [
-            super(WhisperNet, self).forward(
-                samples_BS[rows], lengths_B[rows], labels_BL[rows], spans and (spans[0][rows], spans[1][rows])
-            )
-            for rows in groups.values()
-        ]
-        order = torch.tensor([row for rows in groups.values() for row in rows], device=samples_BS.device)
-        return torch.cat(logits)[order.argsort()]
+        alone = super().forward
+        lengths = lengths_B.tolist()
+        if len(self.windows.grouped(lengths)) == 1:
+            return alone(samples_BS, lengths_B, labels_BL, spans)
+
+        def work(_: int, rows: list[int]) -> tuple[Tensor, ...]:
+            own = spans and (spans[0][rows], spans[1][rows])
+            return alone(samples_BS[rows], lengths_B[rows], labels_BL[rows], own).unbind()
+
+        return torch.stack(self.windows.apart(lengths, work))
 
     def generate(
         self,
@@ -128,13 +127,13 @@ class WhisperNet(TransformersSeq2Seq):
         max_tokens: int | None = None,
     ) -> list[list[Written]]:
         """The `n_best` best sequences after `prompt` for each recording, best first; each in its own window."""
+        alone = super().generate
         how: dict[str, Any] = {"beams": beams, "n_best": n_best, "length_penalty": length_penalty}
-        written: list[list[Written]] = [[] for _ in lengths_B]
-        for rows in self.windows.grouped(lengths_B.tolist()).values():
-            found = super().generate(samples_BS[rows], lengths_B[rows], prompt, max_tokens=max_tokens, **how)
-            for row, best in zip(rows, found, strict=True):
-                written[row] = best
-        return written
+
+        def work(_: int, rows: list[int]) -> list[list[Written]]:
+            return alone(samples_BS[rows], lengths_B[rows], prompt, max_tokens=max_tokens, **how)
+
+        return self.windows.apart(lengths_B.tolist(), work)
 
     @torch.no_grad()
     def detect(self, samples_BS: Tensor, lengths_B: Tensor, start: int, languages: Sequence[int]) -> list[int]:

@@ -15,11 +15,13 @@ Example::
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from orature.core.types import RATE_HZ
 
+Out = TypeVar("Out")
 GRID_S = 1
 MARGIN_S = 0.5
 
@@ -49,3 +51,10 @@ class Windows:
         for place, length in enumerate(lengths):
             found[self.of(int(length))].append(place)
         return dict(sorted(found.items()))
+
+    def apart(self, lengths: Sequence[int], work: Callable[[int, list[int]], Sequence[Out]]) -> list[Out]:
+        """What `work(window, places)` gives for each place, in the order of `lengths`: one call a window."""
+        results: dict[int, Out] = {}
+        for window, places in self.grouped(lengths).items():
+            results.update(zip(places, work(window, places), strict=True))
+        return [results[place] for place in range(len(lengths))]

@@ -33,35 +33,44 @@ def compare(a: ScoredFolder, b: ScoredFolder, drawing: Drawing | None = None) ->
     Raises `CompareRefused` when split fingerprint, normaliser or the references themselves differ.
     """
     refuse_unlike(a, b)
-    drawing = drawing or Drawing()
-    normaliser = a.score["normaliser"]
-    scored_a, _ = align_rows(sorted(a.rows, key=lambda row: row.id), normaliser)
-    scored_b, _ = align_rows(sorted(b.rows, key=lambda row: row.id), normaliser)
+    return compare_aligned((a, aligned(a)), (b, aligned(b)), drawing or Drawing())
+
+
+def aligned(folder: ScoredFolder) -> list[Scored]:
+    """The rows of a folder, in the order of their names, with their errors counted."""
+    return align_rows(sorted(folder.rows, key=lambda row: row.id), folder.score["normaliser"])[0]
+
+
+def compare_aligned(
+    first: tuple[ScoredFolder, Sequence[Scored]], second: tuple[ScoredFolder, Sequence[Scored]], drawing: Drawing
+) -> dict[str, Any]:
+    """`compare` of folders that may be compared, whose rows are aligned already."""
+    (a, scored_a), (b, scored_b) = first, second
     speakers = [item.row.speaker for item in scored_a]
     outcome: dict[str, Any] = {
         "a": {"model": a.score.get("model", ""), "report": str(a.root)},
         "b": {"model": b.score.get("model", ""), "report": str(b.root)},
         "split_fingerprint": a.score["split_fingerprint"],
-        "normaliser": normaliser,
+        "normaliser": a.score["normaliser"],
         "utterances": len(scored_a),
         "words": sum(item.words.counts.reference for item in scored_a),
     }
     for unit in ("wer", "cer"):
-        first, second = _counts(scored_a, unit), _counts(scored_b, unit)
+        counts_a, counts_b = counts_of(scored_a, unit), counts_of(scored_b, unit)
         difference = paired_difference(
-            [one.errors for one in first],
-            [one.errors for one in second],
-            [one.reference for one in first],
+            [one.errors for one in counts_a],
+            [one.errors for one in counts_b],
+            [one.reference for one in counts_a],
             speakers,
             by=drawing.by,
             resamples=drawing.resamples,
             seed=drawing.seed,
         )
-        total = sum(one.reference for one in first)
-        outcome["a"][unit] = round(sum(one.errors for one in first) / total, 6)
-        outcome["b"][unit] = round(sum(one.errors for one in second) / total, 6)
+        total = sum(one.reference for one in counts_a)
+        outcome["a"][unit] = round(sum(one.errors for one in counts_a) / total, 6)
+        outcome["b"][unit] = round(sum(one.errors for one in counts_b) / total, 6)
         verdict = {"verdict": verdict_of(difference)}
-        outcome[unit] = difference_json(difference) | verdict | _ballot(first, second)
+        outcome[unit] = difference_json(difference) | verdict | _ballot(counts_a, counts_b)
     return outcome
 
 
@@ -122,7 +131,8 @@ def _short(value: object) -> str:
     return text[:12] + "…" if len(text) > 24 else (text or "none")
 
 
-def _counts(scored: Sequence[Scored], unit: str) -> list[Counts]:
+def counts_of(scored: Sequence[Scored], unit: str) -> list[Counts]:
+    """Errors and reference lengths a row, for "wer" or "cer"."""
     return [item.words.counts if unit == "wer" else item.characters.counts for item in scored]
 
 

@@ -23,9 +23,18 @@ from typing import Any
 import numpy as np
 
 from orature.core.errors import BadInput
-from orature.evaluate.compare import CompareRefused, compare, difference_json, refuse_unlike, verdict_of
+from orature.evaluate.compare import (
+    CompareRefused,
+    aligned,
+    compare,
+    compare_aligned,
+    counts_of,
+    difference_json,
+    refuse_unlike,
+    verdict_of,
+)
 from orature.evaluate.folder import ScoredFolder
-from orature.evaluate.score import Drawing, align_rows
+from orature.evaluate.score import Drawing
 from orature.evaluate.statistics import LEVEL, MIN_UNITS, Difference, drawn_rates, resampling_unit, t_quantile, t_tail
 
 Pair = tuple[ScoredFolder, ScoredFolder]
@@ -52,10 +61,10 @@ def compare_seeds(pairs: Sequence[Pair], drawing: Drawing | None = None) -> dict
     if len(set(roots)) < len(roots):
         twice = next(root for root in roots if roots.count(root) > 1)
         raise CompareRefused("a report is named twice", where=str(twice), next_step="name each training once")
-    for one, _ in pairs[1:]:
-        refuse_unlike(pairs[0][0], one)
-    each = [compare(a, b, drawing) for a, b in pairs]
-    counted = [[_counted(folder) for folder in pair] for pair in pairs]
+    for folder in (folder for pair in pairs for folder in pair):
+        refuse_unlike(pairs[0][0], folder)
+    rows = [[(folder, aligned(folder)) for folder in pair] for pair in pairs]
+    each = [compare_aligned(a, b, drawing) for a, b in rows]
     outcome: dict[str, Any] = {
         "seeds": len(pairs),
         "pairs": each,
@@ -64,10 +73,11 @@ def compare_seeds(pairs: Sequence[Pair], drawing: Drawing | None = None) -> dict
         "utterances": each[0]["utterances"],
         "words": each[0]["words"],
     }
-    speakers = [row.speaker for row in sorted(pairs[0][0].rows, key=lambda row: row.id)]
-    for column, unit in enumerate(("wer", "cer")):
-        lengths = [int(n) for n in counted[0][0][1][:, column]]
-        errors = [[[int(n) for n in system[0][:, column]] for system in pair] for pair in counted]
+    speakers = [item.row.speaker for item in rows[0][0][1]]
+    for unit in ("wer", "cer"):
+        counts = [[counts_of(scored, unit) for _, scored in pair] for pair in rows]
+        lengths = [one.reference for one in counts[0][0]]
+        errors = [[[one.errors for one in system] for system in pair] for pair in counts]
         difference, spread = mean_difference(errors, lengths, speakers, drawing)
         outcome[unit] = difference_json(difference) | {
             "spread": round(spread, 6),
@@ -120,11 +130,9 @@ def seeds_as_text(outcome: dict[str, Any]) -> str:
         lines += ["", f"{unit.upper():5} {'A':>8} {'B':>8} {'B - A':>8}   95 % interval over utterances"]
         for one in outcome["pairs"]:
             found = one[unit]
-            lines.append(_line(one["a"][unit], one["b"][unit], found) + f"  {one['b']['report']}")
+            lines.append(_line("", one["a"][unit], one["b"][unit], found) + f"  {one['b']['report']}")
         found = outcome[unit]
-        lines.append(
-            "mean " + _line(found["a"], found["b"], found).removeprefix(" " * 5) + "  over utterances and seeds"
-        )
+        lines.append(_line("mean", found["a"], found["b"], found) + "  over utterances and seeds")
         p = "" if found["p"] is None else f", p {found['p']:.3f}"
         lines.append(
             f"{unit.upper()}: {found['verdict']} (test by {found['by']}; the difference varies by "
@@ -133,16 +141,8 @@ def seeds_as_text(outcome: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _line(a: float, b: float, found: dict[str, Any]) -> str:
+def _line(name: str, a: float, b: float, found: dict[str, Any]) -> str:
     reach = "too few to say"
     if found["low"] is not None:
         reach = f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}"
-    return f"{'':5}{100 * a:8.1f}%{100 * b:8.1f}%{100 * found['delta']:+9.1f}   {reach:<16}"
-
-
-def _counted(folder: ScoredFolder) -> tuple[Any, Any]:
-    """Errors and reference lengths, shape (utterances, 2): words and characters, in the order of the rows' names."""
-    scored, _ = align_rows(sorted(folder.rows, key=lambda row: row.id), folder.score["normaliser"])
-    counts = [(item.words.counts, item.characters.counts) for item in scored]
-    errors = np.asarray([[words.errors, letters.errors] for words, letters in counts])
-    return errors, np.asarray([[words.reference, letters.reference] for words, letters in counts])
+    return f"{name:5}{100 * a:8.1f}%{100 * b:8.1f}%{100 * found['delta']:+9.1f}   {reach:<16}"
