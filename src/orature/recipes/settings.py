@@ -75,12 +75,20 @@ def override(config: M, values: Mapping[str, Any], where: str = "") -> M:
     try:
         return type(config)(**done)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = where + ".".join(str(part) for part in first["loc"])
         raise ConfigError(
-            f"option {place!r}: {first['msg']} (given: {first['input']!r})",
+            _refused(error, where),
             next_step="leave it out for the default; --dry-run shows all options with their values",
         ) from error
+
+
+def _refused(error: ValidationError, where: str) -> str:
+    """The first thing that is wrong; what is wrong between several options names them itself."""
+    first = error.errors()[0]
+    said = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"options of {where.rstrip('.')!r}: {said}" if where else said
+    place = where + ".".join(str(part) for part in first["loc"])
+    return f"option {place!r}: {said} (given: {first['input']!r})"
 
 
 def read_settings(path: Path, known: Collection[str]) -> dict[str, Any]:

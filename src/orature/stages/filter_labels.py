@@ -269,7 +269,7 @@ class _Sieve:
         if least is not None and label.score < least:
             return Refusal(UNSURE, f"{label.score:.2f} a frame; at least {least:g} is asked")
         if least_sure is not None and label.confidence is not None and label.confidence < least_sure:
-            return Refusal(DOUBTED, f"confidence {label.confidence:.2f}; at least {least_sure:g} is asked")
+            return Refusal(DOUBTED, f"confidence {label.confidence:.4g}; at least {least_sure:g} is asked")
         return None
 
     def _disagreement(self, label: Label, other: Label | None) -> Refusal | None:
