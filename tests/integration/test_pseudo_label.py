@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from orature.recipes.pseudo_label import lines_of, plan, run
 from orature.recipes.pseudo_report import POOLED
 from orature.recipes.pseudo_settings import Trainings, settings_of
 from orature.recipes.registry import Request, recipe_of
+from orature.recipes.settings import override
 from orature.recipes.training import UpOptions, split_stage
 from orature.stages.ingest import ingest_stage
 from orature.stages.portion import Portion
 from orature.testing.checkpoints_seq2seq import speech2text_folder
+from orature.train.pseudo_config import PseudoConfig
 from tests.integration.tones import make_corpus
 from tests.integration.two_languages import make_language
 
@@ -301,6 +304,23 @@ def test_wrong_settings_are_refused_before_anything_is_read(source: Path, start:
     assert not (tmp_path / "out").exists()
     without = settings_of(replace(request, settings={**SMALL, "tune": "none", "prefer": "none"}))
     assert without.tune is None and without.prefer is None
+    quiet = override(PseudoConfig(), {"dropout": "none", "watch": {"dev_loss": "none"}})
+    assert quiet.dropout is None and quiet.watch.dev_loss is None
     shown = plan(request)
     more = plan(replace(request, settings={**SMALL, "prefer": {}}))
     assert shown["trainings"] == 4 and more["trainings"] == 5 and recipe_of("pseudo_label").module().plan is plan
+
+
+def test_what_cannot_be_labelled_or_scored_is_refused_before_any_training(
+    source: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orature.stages.train.train_job", lambda *_: pytest.fail("trained before it was said"))
+    with pytest.raises(CorpusError, match="no untranscribed speech in tones") as error:
+        run(request_of([source], tmp_path / "out", start))
+    assert "--set unlabelled.NAME=CORPUS" in error.value.next_step
+    lines = (source / "manifest.tsv").read_text("utf-8").splitlines()
+    less = shutil.copytree(source, tmp_path / "no-train")
+    kept = [line for line in lines if not line.endswith("\ttrain")]
+    (less / "manifest.tsv").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="no transcribed utterance in its split train"):
+        run(request_of([less], tmp_path / "out", start))

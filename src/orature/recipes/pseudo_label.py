@@ -81,6 +81,12 @@ def experiment(job: Run, request: Request, settings: PseudoSettings) -> list[Lan
     """All trainings, labels and scores; nothing is written outside the store."""
     trainings = Trainings(job, settings, request)
     languages = [_read(job, request, settings, *source) for source in corpora_of(request)]
+    if not any(language.untranscribed for language in languages):
+        raise CorpusError(
+            f"there is no untranscribed speech in {', '.join(language.name for language in languages)}",
+            next_step="ingest recordings into the split `unlabelled` (plain corpora: rows without a sentence), or "
+            "name a corpus that has some: --set unlabelled.NAME=CORPUS",
+        )
     begin = _common(job, request, trainings, languages)
     for language in languages:
         _tune(job, request, trainings, language, begin)
@@ -164,6 +170,14 @@ def _read(
     if lent:
         splits = job.do(LendSpeech(corpus=splits, speech=_opened(job, request, Path(lent))), on=request.resources)
     sizes = Corpus.open(job.path_of(splits)).summary()["splits"]
+    for lacking in ("train", "dev", settings.split):
+        if not sizes.get(lacking, {}).get("utterances"):
+            raise CorpusError(
+                f"{name} has no transcribed utterance in its split {lacking}; training needs train and dev, "
+                f"and {settings.split} is scored",
+                where=str(place),
+                next_step="make splits with: orature split CORPUS --to NEW",
+            )
     untranscribed = bool(sizes.get("unlabelled", {}).get("utterances"))
     if not untranscribed:
         say(f"{name}: no untranscribed speech, so it is trained on labelled speech alone until the student")

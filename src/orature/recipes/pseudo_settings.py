@@ -88,7 +88,8 @@ class PseudoSettings(BaseModel, frozen=True, extra="forbid"):
 
 def settings_of(request: Request) -> PseudoSettings:
     """The settings checked before anything is read: ConfigError for unknown names and values out of range."""
-    settings = override(PseudoSettings(), _own(request.settings))
+    _refuse_for_all(request.settings)
+    settings = override(PseudoSettings(), request.settings)
     if not request.sources:
         raise ConfigError("which corpora?", next_step="orature run pseudo_label CORPUS ... --to DIR")
     if settings.preset not in PUBLISHED:
@@ -123,15 +124,14 @@ def settings_of(request: Request) -> PseudoSettings:
     return settings
 
 
-def _own(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they were given, "none" for None where a step can be left out."""
+def _refuse_for_all(given: Mapping[str, Any]) -> None:
+    """ConfigError for an option of a training that does not say of which one."""
     for name in given:
         if name in TrainConfig.model_fields and name not in PseudoSettings.model_fields:
             raise ConfigError(
                 f"there are several trainings here, so there is no option {name!r}",
                 next_step=f"--set train.{name}=... for all of them, or {', '.join(_TRAININGS[1:])} in place of train",
             )
-    return {name: None if value == "none" and name in ("tune", "prefer") else value for name, value in given.items()}
 
 
 def _parted(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
