@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from tiny import model_in
 
-from orature.core.errors import BadInput, ConfigError, CorpusError, ModelError
+from orature.core.errors import BadInput, ConfigError, CorpusError, ModelError, StoreError
 from orature.data.corpus import Corpus
 from orature.engines.recognisers import load_recogniser
 from orature.evaluate.compare import compare
@@ -21,10 +22,12 @@ from orature.recipes.pseudo_label import lines_of, plan, run
 from orature.recipes.pseudo_report import POOLED
 from orature.recipes.pseudo_settings import Trainings, settings_of
 from orature.recipes.registry import Request, recipe_of
+from orature.recipes.settings import override
 from orature.recipes.training import UpOptions, split_stage
 from orature.stages.ingest import ingest_stage
 from orature.stages.portion import Portion
 from orature.testing.checkpoints_seq2seq import speech2text_folder
+from orature.train.pseudo_config import PseudoConfig
 from tests.integration.tones import make_corpus
 from tests.integration.two_languages import make_language
 
@@ -126,6 +129,56 @@ def test_a_language_that_gets_worse_is_named_and_keeps_its_own_model(done: tuple
     worse = {**row, "kept": "slimIPL", "worse_by_pooling": True}
     assert any("WORSE by the student on dev: tones keeps" in line for line in lines_of(worse))
     assert not any("WORSE" in line for line in lines_of({**row, "worse_by_pooling": False}))
+
+
+def test_a_student_that_is_as_good_on_dev_is_not_called_worse(
+    source: Path, start: Path, done: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of equals the first is kept, and no language is named in red for it."""
+    request = request_of([source], done[0], start, speakers=["train-0"])
+    for cer, worse in ({}, False), ({"student": 0.6, "student, last pass": 0.6}, True):
+        found = {"labels alone": 0.5, "slimIPL": 0.5, "student": 0.5, "student, last pass": 0.5, **cer}
+        given = iter(found.values())
+        monkeypatch.setattr("orature.recipes.pseudo_report.dev_cer", lambda *_, given=given: next(given))
+        (row,) = run(replace(request, settings=request.settings)).facts["languages"]
+        assert row["kept"] == "labels alone" and row["worse_by_pooling"] is worse
+
+
+def test_a_plan_tells_the_trainings_that_come_and_what_they_take(
+    source: Path, start: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """From the corpus alone, before anything is split or trained; after the run nothing is left."""
+    job = Run(Store(tmp_path / ".orature"), recipe="test", command="")
+    job.store.publish(job.do(ingest_stage(source), on=QUIET), tmp_path / source.name)
+    request = request_of([tmp_path / source.name], tmp_path / "out", start, speakers=["train-0"])
+    shown = plan(request)
+    assert shown["steps"][0] == {"stage": "split", "state": "todo", "key": shown["steps"][0]["key"]}
+    names = [step["stage"] for step in shown["steps"]]
+    assert [names.count(name) for name in ("train", "train-pseudo", "filter-labels", "evaluate")] == [3, 1, 1, 4]
+    arms = done[1]["languages"][0]["arms"]
+    assert [one["model"] for one in shown["each"]] == list(arms)
+    for one, arm in zip(shown["each"], arms.values(), strict=True):
+        assert one["updates"] == arm["updates"], one
+        assert 0.5 < one["audio_hours"] / arm["audio_hours_seen"] < 2 or one["audio_hours"] < 0.002, one
+    assert shown["seconds"] > 0 and shown["cost"].startswith("4 trainings are left")
+    assert not (tmp_path / "out").exists(), "a plan makes nothing"
+    after = plan(request_of([source], done[0], start, speakers=["train-0"]))
+    assert {step["state"] for step in after["steps"]} == {"done"} and after["seconds"] == 0
+    assert {one["time"] for one in after["each"]} == {"done"}
+
+
+def test_files_of_others_where_the_model_would_lie_are_refused_before_the_hours(
+    source: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "out" / "models" / "tones"
+    place.mkdir(parents=True)
+    (place / "thesis.txt").write_text("mine")
+    monkeypatch.setattr("orature.stages.train.train_job", lambda *_: pytest.fail("trained before it was said"))
+    for does in (run, plan):
+        with pytest.raises(StoreError, match="not Orature's"):
+            does(request_of([source], tmp_path / "out", start))
+    with pytest.raises(ConfigError, match="no training utterance of tones is by nobody"):
+        run(request_of([source], tmp_path / "else", start, speakers=["nobody"]))
 
 
 def test_slimipl_and_labels_alone_go_on_from_one_fine_tuned_model(source: Path, start: Path, tmp_path: Path) -> None:
@@ -277,6 +330,12 @@ def test_wrong_settings_are_refused_before_anything_is_read(source: Path, start:
         ({"start": str(tmp_path / "nowhere")}, "no such model folder"),
         ({"slim_over": "both"}, "nothing to be pooled with"),
         ({"slim_over": "none"}, "slim_over"),
+        ({"split": "tset"}, "option 'split'"),
+        ({"updates": 5}, "--set train.updates=..."),
+        ({"slim": {"updates": "many"}}, "option 'slim.updates'"),
+        ({"filters": {"min_confidence": 2}}, "option 'filters.min_confidence'"),
+        ({"pseudo": {"cache": 0, "refresh_share": 0.5}}, "options of 'pseudo': without a cache"),
+        ({"final": "larger", "train": {"size": "base"}}, "no size above 'base'"),
         ({"unlabelled": {"tone": str(source)}}, "did you mean 'tones'"),
         ({"unlabelled": {"tones": str(tmp_path / "nowhere")}}, "there is nothing at"),
         ({"text": {"tone": str(sentences)}}, "did you mean 'tones'"),
@@ -289,7 +348,28 @@ def test_wrong_settings_are_refused_before_anything_is_read(source: Path, start:
         assert said in f"{error.value}{error.value.next_step}", wrong
     with pytest.raises(ConfigError, match="two corpora"):
         run(replace(request, sources=(str(source), str(source))))
+    with pytest.raises(ConfigError, match="no such file or folder"):
+        plan(replace(request, sources=(str(tmp_path / "nothing"),)))
     assert not (tmp_path / "out").exists()
+    without = settings_of(replace(request, settings={**SMALL, "tune": "none", "prefer": "none"}))
+    assert without.tune is None and without.prefer is None
+    quiet = override(PseudoConfig(), {"dropout": "none", "watch": {"dev_loss": "none"}})
+    assert quiet.dropout is None and quiet.watch.dev_loss is None
     shown = plan(request)
     more = plan(replace(request, settings={**SMALL, "prefer": {}}))
     assert shown["trainings"] == 4 and more["trainings"] == 5 and recipe_of("pseudo_label").module().plan is plan
+
+
+def test_what_cannot_be_labelled_or_scored_is_refused_before_any_training(
+    source: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orature.stages.train.train_job", lambda *_: pytest.fail("trained before it was said"))
+    with pytest.raises(CorpusError, match="no untranscribed speech in tones") as error:
+        run(request_of([source], tmp_path / "out", start))
+    assert "--set unlabelled.NAME=CORPUS" in error.value.next_step
+    lines = (source / "manifest.tsv").read_text("utf-8").splitlines()
+    less = shutil.copytree(source, tmp_path / "no-train")
+    kept = [line for line in lines if not line.endswith("\ttrain")]
+    (less / "manifest.tsv").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="no transcribed utterance in its split train"):
+        run(request_of([less], tmp_path / "out", start))

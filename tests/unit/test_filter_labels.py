@@ -34,6 +34,7 @@ BAD: dict[str, dict[str, Any]] = {
     "text-empty": {"hypothesis": " "},
     "embargo-sentence": {"hypothesis": TEST},
     "embargo-near-duplicate": {"hypothesis": DEV.replace("rini", "rinki")},
+    "too-long": {"hypothesis": SPOKEN[123]},
     "ctc-infeasible": {"hypothesis": " ".join(SPOKEN[110:116])},
     "too-fast": {"hypothesis": " ".join(SPOKEN[111:114])},
     "other-script": {"hypothesis": "шук ишкай кимса"},
@@ -67,7 +68,8 @@ def stage_of(
 def stage(tmp_path: Path) -> FilterLabels:
     """Six good labels and one bad for each reason, judged by a second model too."""
     records = GOOD | {f"v-{reason}": record for reason, record in BAD.items()}
-    rows = [{"id": name, "speaker": name[:2], "seconds": 5.0 if "language" in name else 2.0} for name in records]
+    lengths = {"v-other-language": 5.0, "v-too-long": 60.5}
+    rows = [{"id": name, "speaker": name[:2], "seconds": lengths.get(name, 2.0)} for name in records]
     second = {name: {**record, "refusal": None} for name, record in records.items()}
     second["v-models-disagree"] = {"hypothesis": "pusak iskun"}
     return stage_of(tmp_path, records, rows, second=heard(tmp_path / "second", second), silence_share=0.0)
@@ -111,7 +113,14 @@ def test_the_contract(stage: FilterLabels, tmp_path: Path) -> None:
 
 
 def test_each_filter_of_the_stage_can_be_switched_off(stage: FilterLabels, tmp_path: Path) -> None:
-    off = {"step_ms": None, "min_score": None, "min_confidence": None, "most_disagreement": None, "most_same": None}
+    off = {
+        "longest_s": None,
+        "step_ms": None,
+        "min_score": None,
+        "min_confidence": None,
+        "most_disagreement": None,
+        "most_same": None,
+    }
     bounds = LabelBounds(
         rate_deviations=None, most_other_script=None, most_unseen=None, most_repeated=None, language_check="none"
     )
@@ -201,7 +210,7 @@ def test_quotas_of_the_stage_and_what_no_label_is_left_of(stage: FilterLabels, t
     account = read_account(made_in(tmp_path / "store", tight))
     assert account["kept"] == 2 and account["rejected"]["speaker-quota"] == 4
     nothing = stage.model_copy(update={"min_confidence": None, "min_score": -0.05})
-    with pytest.raises(CorpusError, match=r"not one of 19 labels can be used.*unsure"):
+    with pytest.raises(CorpusError, match=r"not one of 20 labels can be used.*unsure"):
         made_in(tmp_path / "store", nothing)
     with pytest.raises(RejectLimitExceeded):
         made_in(tmp_path / "store", stage.model_copy(update={"reject_limit": 0.1}))

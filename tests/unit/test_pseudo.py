@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny import model_in
 from tone_job import tone_job
 
@@ -16,13 +17,16 @@ from orature.core.errors import ConfigError, TrainingFailed
 from orature.core.types import RATE_HZ
 from orature.engines.conformer import ConformerConfig, ConformerCtc
 from orature.train import loop
+from orature.train.checkpoint import Best, Progressed, candidate_path
 from orature.train.ctc import CtcLearner
+from orature.train.dev import DevReport
 from orature.train.hearing import Hearer, lower_dropout, windows, with_weights
 from orature.train.job import Job
 from orature.train.launch import Place, Spread, train_job
 from orature.train.loader import Loader
-from orature.train.pseudo_cache import PseudoCache, probe_of
+from orature.train.pseudo_cache import PseudoCache, PseudoState, probe_of
 from orature.train.pseudo_config import PseudoConfig, WatchConfig
+from orature.train.pseudo_watch import collapsed, roll_back
 
 QUIET = WatchConfig(empty_share=None, length_ratio=None, probe_distance=None, labelled_loss=None, dev_loss=None)
 PSEUDO = PseudoConfig(warmup_updates=3, cache=3, ratio=2.0, replace=0.5, probe_s=2.0, keep_empty=True, watch=QUIET)
@@ -193,11 +197,12 @@ def test_a_probe_is_the_same_in_every_run_and_as_long_as_asked(tmp_path: Path) -
 
 
 def test_published_settings_are_scaled_and_say_so() -> None:
-    found, said = PseudoConfig.scaled("10h", updates=1000, batches=40)
+    found = PseudoConfig.scaled("10h", updates=1000, batches=40)
+    said = found.scaling_said("10h")
     assert (found.warmup_updates, found.cache, found.ratio, found.replace) == (200, 20, 10.0, 0.1)
     assert "warmup updates 200 (published 20000)" in said and "cache 20 (published 1000)" in said
-    large, said = PseudoConfig.scaled("100h", updates=500_000, batches=10_000)
-    assert (large.warmup_updates, large.cache) == (20_000, 100) and "as published" in said
+    large = PseudoConfig.scaled("100h", updates=500_000, batches=10_000)
+    assert (large.warmup_updates, large.cache) == (20_000, 100) and "as published" in large.scaling_said("100h")
     with pytest.raises(ValueError, match="choose one of"):
         PseudoConfig.scaled("1h", updates=1, batches=1)
     with pytest.raises(ValueError, match="nothing to refresh"):
@@ -243,3 +248,31 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     assert ended[1][1] == ended[2][1] and max(rate for rate in ended[1][1] if rate) > 1
     for name, value in ended[1][0].items():
         assert torch.allclose(value, ended[2][0][name], atol=2e-3), name
+
+
+def _held(*updates: int) -> Progressed:
+    """A run at update 12 that holds these checkpoints, the best on dev first."""
+    return Progressed(update=12, best=[Best(update=update, figure=0.1 * at) for at, update in enumerate(updates, 1)])
+
+
+def test_the_way_back_is_to_the_best_checkpoint_that_did_not_collapse_itself(tmp_path: Path) -> None:
+    """What dev likes best may be the very weights whose labels were just found to be nothing."""
+    for update in (4, 8, 12):
+        save_file({"at": torch.tensor(float(update))}, candidate_path(tmp_path, update))
+    state = PseudoState()
+    back = roll_back(tmp_path, _held(12, 8, 4), state, QUIET, "all labels are empty")
+    assert back["at"].item() == 8.0 and state.rolled_back_at == [12]
+    state.rolled_back_at = [8]
+    assert roll_back(tmp_path, _held(12, 8, 4), state, QUIET, "again")["at"].item() == 4.0
+    assert roll_back(tmp_path, _held(12), state, QUIET, "again")["at"].item() == 12.0, "nothing else is held"
+
+
+def test_labels_that_were_empty_before_are_nothing_to_be_held_against() -> None:
+    """A model that says nothing when the warm-up ends, and then learns to speak, has not collapsed."""
+    report = DevReport(loss=1.0, cer=0.5, wer=0.5, blank_share=0.5, empty_share=0.0)
+    row = {"probe_distance": 0.97, "label_empty_share": 0.1}
+    watch = WatchConfig(labelled_loss=None, dev_loss=None)
+    warm = {"empty_share": 1.0, "characters_per_s": 0.0, "labelled_loss": 1.0}
+    assert collapsed(row, warm, _held(12), watch, "cer", report) is None
+    found = collapsed(row, {**warm, "empty_share": 0.1}, _held(12), watch, "cer", report)
+    assert found is not None and "97 % of the characters of fixed utterances" in found

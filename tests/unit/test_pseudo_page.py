@@ -101,6 +101,15 @@ def test_a_collapse_is_said_plainly_and_curves_are_drawn() -> None:
     assert re.search(r"warmup updates 20,000 240 1.2", text)
 
 
+def test_labels_that_began_empty_are_said_before_anything_else() -> None:
+    row = _row()
+    watch = {"rows": WATCH[:1], "rollbacks": 0}
+    row["arms"]["slimIPL"]["watch"] = {**watch, "warm": {"empty_share": 0.93}}
+    assert _text(_page(row)).count("began when 93 % of its labels were still empty") == 2
+    row["arms"]["slimIPL"]["watch"] = {**watch, "warm": {"empty_share": 0.2}}
+    assert "still empty" not in _text(_page(row))
+
+
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", 'a" onload="x'])
 def test_names_are_escaped(name: str) -> None:
     page = _page(_row(corpus=name, kept="slimIPL", lent=name))

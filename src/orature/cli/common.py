@@ -164,7 +164,9 @@ def _item(value: Any, indent: str) -> list[str]:
 
 
 def _word(value: Any) -> str:
-    if value is None or value in ([], {}):
+    if value == {}:
+        return "{}"
+    if value is None or value == []:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

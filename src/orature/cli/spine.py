@@ -142,6 +142,7 @@ _COLUMNS = {
     "probe_distance": ("probe", "%"),
     "labelled_loss": ("loss", "f"),
     "pseudo_loss": ("pseudo", "f"),
+    "dev_cer": ("dev", "%"),
 }
 
 

@@ -160,8 +160,20 @@ def _concerns(name: object, where: Path) -> bool:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """ConfigError when `folder` is, or would lie below, a file or a folder that may not be written: ask before work."""
+    """ConfigError when `folder` is, or would lie below, a file or a folder that may not be written: ask before work.
+
+    A folder is made there and removed again: for root every permission says yes, also where nothing can be made (/proc,
+    a disk mounted read-only).
+    """
     place = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
-    why = "is a file" if not place.is_dir() else "" if os.access(place, os.W_OK) else "may not be written"
-    if why:
-        raise ConfigError(f"{place} {why}", where=str(folder), next_step="name another folder to write to")
+    why = "is a file"
+    if place.is_dir():
+        tried = part_path(place / "tried")
+        try:
+            tried.mkdir()
+            tried.rmdir()
+            return
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            why = "has no room left: the disk is full" if full else "may not be written"
+    raise ConfigError(f"{place} {why}", where=str(folder), next_step="name another folder to write to")

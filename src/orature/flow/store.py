@@ -228,4 +228,6 @@ def open_store(path: Path | None = None, *, must_exist: bool = False, beside: Pa
         raise ConfigError(f"the store {root} is not a folder", next_step="name a folder with --store")
     if must_exist and not root.is_dir():
         raise ConfigError(f"there is no store at {root}", next_step="name it with --store, or set ORATURE_STORE")
+    if not root.exists():
+        refuse_unwritable(root)
     return Store(root)

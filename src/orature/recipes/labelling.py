@@ -66,10 +66,11 @@ def labelled(
     return run.do(stage.model_copy(update={"hypotheses": heard, "second": other}), on=on)
 
 
-def filters_of(corpus: Ref, split: LabelledSplit, values: Mapping[str, Any]) -> FilterLabels:
+def filters_of(corpus: Ref, split: LabelledSplit, values: Mapping[str, Any], where: str = "") -> FilterLabels:
     """The stage (not yet with its hypotheses) with options by their bare names, "none" for None.
 
-    `{"most_unseen": 0.1, "speaker_hours": 2, "min_score": None}`; ConfigError for unknown ones and values out of range.
+    `{"most_unseen": 0.1, "speaker_hours": 2, "min_score": None}`; ConfigError for unknown ones and values out of range,
+    which are named as they were given, after `where` ("filters.").
     """
     stage = FilterLabels(corpus=corpus, hypotheses=corpus, split=split)
     own = [name for name in FilterLabels.model_fields if name not in _GIVEN]
@@ -77,11 +78,12 @@ def filters_of(corpus: Ref, split: LabelledSplit, values: Mapping[str, Any]) -> 
     tree: dict[str, Any] = {}
     for name, value in values.items():
         if name not in own and name not in places:
-            raise ConfigError(f"there is no option {name!r}", next_step=nearest(name, [*own, *places]))
+            raise ConfigError(f"there is no option {where + name!r}", next_step=nearest(name, [*own, *places]))
         if value == "none" and name != "language_check":
             value = None
         (tree.setdefault(places[name], {}) if name in places else tree)[name] = value
-    return override(stage, tree)
+    parts = {part: override(kind(), tree[part], where) for part, kind in _PARTS.items() if part in tree}
+    return override(stage, tree | parts, where)
 
 
 def _check(run: Run, corpus: Ref, model: Ref, second: Ref | None, split: str, language: str) -> None:

@@ -21,14 +21,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from orature.core.errors import CorpusError
+from orature.core.errors import ConfigError, CorpusError
 from orature.core.files import refuse_unwritable
 from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.flow import Ref, Run, open_store
+from orature.flow.store import refuse_foreign
 from orature.recipes.fusion import fuse
 from orature.recipes.judging import Listening
 from orature.recipes.labelling import label_lines, labelled, read_account
+from orature.recipes.pseudo_plan import Speech, planned, speech_of, told
 from orature.recipes.pseudo_report import (
     ALONE,
     COMMON,
@@ -44,10 +46,14 @@ from orature.recipes.pseudo_report import (
     facts_of,
     lines_of,
     measured,
+    models_in,
+    score,
     write,
 )
 from orature.recipes.pseudo_settings import PseudoSettings, Trainings, corpora_of, settings_of
 from orature.recipes.registry import Outcome, Request
+from orature.recipes.rehearsal import rehearsed
+from orature.recipes.settings import nearest
 from orature.recipes.training import UpOptions, split_stage
 from orature.stages.ingest import ingest_stage
 from orature.stages.inputs import corpus_ref
@@ -56,21 +62,28 @@ from orature.stages.pool import Pool
 from orature.stages.portion import Portion
 
 ABOUT = "untranscribed speech brought in by pseudo-labels (slimIPL), beside labelled speech alone"
+TRAININGS = ("train", "train-pseudo", "prefer")
+"""Stages that train."""
 _CORPUS_FILE = "corpus.json"
 
 
 def run(request: Request) -> Outcome:
     """Runs the whole way; raises the errors of its stages, each of which says what to do next."""
     settings = settings_of(request)
-    refuse_unwritable(request.to)
+    _refuse_places(request)
     job = Run(
         open_store(request.store, beside=request.to),
         recipe="pseudo_label",
         command=request.command or f"orature run pseudo_label --to {request.to}",
     )
+    return _finish(request, job, settings, experiment(job, request, settings))
+
+
+def experiment(job: Run, request: Request, settings: PseudoSettings) -> list[Language]:
+    """All trainings, labels and scores; nothing is written outside the store."""
     trainings = Trainings(job, settings, request)
     languages = [_read(job, request, settings, *source) for source in corpora_of(request)]
-    _refuse_idle(settings, languages)
+    _refuse_idle(languages)
     begin = _common(job, request, trainings, languages)
     for language in languages:
         _tune(job, request, trainings, language, begin)
@@ -85,23 +98,58 @@ def run(request: Request) -> Outcome:
         _label(job, request, settings, language)
     _students(job, request, trainings, languages, begin)
     _prefer(job, request, trainings, languages)
-    return _finish(request, job, settings, languages)
+    for language in languages:
+        score(request, job, settings, language)
+    return languages
 
 
 def plan(request: Request) -> dict[str, Any]:
-    """What `run` would do."""
+    """What `run` would do and take, as far as it can be known without doing it."""
     settings = settings_of(request)
-    found = corpora_of(request)
-    each = (settings.slim_over != "all") + settings.alone + (settings.tune is not None)
-    trainings = len(found) * (each + (settings.prefer is not None))
-    trainings += (len(found) > 1) + (settings.slim_over != "each")
-    trainings += (settings.final != "none") * (1 + settings.last_pass)
-    return {
-        "settings": settings.model_dump(mode="json"),
-        "corpora": [name for name, _, _ in found],
-        "trainings": trainings,
-        "cost": "each training tells its own before it begins",
-    }
+    _refuse_places(request)
+    home = open_store(request.store, beside=request.to)
+    job = rehearsed(home, "pseudo_label", _outline(settings, len(request.sources)))
+    steps = job.walk(lambda: experiment(job, request, settings))
+    corpora = [name for name, _, _ in corpora_of(request)]
+    speech = speech_of(home, request, settings)
+    if speech is None:
+        some = [Speech(name, labelled_s=(1.0,), untranscribed_s=(1.0,)) for name in corpora]
+        known: dict[str, Any] = {
+            "trainings": len(planned(request, settings, some)),
+            "cost": "known once the corpora have been read: orature ingest SOURCE --to CORPUS",
+        }
+    else:
+        trainings = planned(request, settings, speech)
+        done = sum(step["stage"] in TRAININGS and step["state"] == "done" for step in steps)
+        known = told(trainings, done, request, settings)
+    return {"settings": settings.model_dump(mode="json"), "corpora": corpora, "steps": steps, **known}
+
+
+def _refuse_places(request: Request) -> None:
+    """Where nothing can be written, or where other files lie: before the hours, not after."""
+    refuse_unwritable(request.to)
+    for name, _, _ in corpora_of(request):
+        refuse_foreign(models_in(request.to) / name)
+
+
+def _outline(settings: PseudoSettings, languages: int) -> list[str]:
+    """The stages of the whole way, in about their order, for a plan."""
+    read = ["split", *(["portion"] if settings.minutes or settings.speakers else [])]
+    steps = [*read * languages, *["lend-speech"] * len(settings.unlabelled)]
+    common = ["pool", "train"] if languages > 1 else []
+    own = ["train"] * ((settings.tune is not None) + settings.alone) * languages
+    slim = ["train-pseudo"] * (languages * (settings.slim_over != "all") + (settings.slim_over != "each"))
+    searched = ["language-model", "language-model", "tune-decoder"] * len(settings.text)
+    steps += [*common, *own, *slim, *searched, *["transcribe", "filter-labels"] * languages]
+    if settings.final != "none":
+        student = ["train"] * (1 + settings.last_pass)
+        steps += [*(["pool"] if languages > 1 else []), *student]
+    each = bool(common) + (settings.tune is not None) + settings.alone
+    each += 2 if settings.slim_over == "both" else 1
+    each += 0 if settings.final == "none" else 1 + settings.last_pass
+    if settings.prefer is not None:
+        steps, each = steps + ["prefer"] * languages, each + 1
+    return [*steps, *["transcribe", "evaluate"] * (languages * each)]
 
 
 def _read(
@@ -109,6 +157,7 @@ def _read(
 ) -> Language:
     corpus = _opened(job, request, place, language)
     splits = job.do(split_stage(corpus, UpOptions(seed=request.seed)), on=request.resources)
+    _refuse_strangers(name, Corpus.open(job.path_of(splits)), settings.speakers)
     if settings.minutes or settings.speakers:
         minutes = settings.minutes or 1e9
         portion = Portion(
@@ -119,20 +168,37 @@ def _read(
     if lent:
         splits = job.do(LendSpeech(corpus=splits, speech=_opened(job, request, Path(lent))), on=request.resources)
     sizes = Corpus.open(job.path_of(splits)).summary()["splits"]
+    for lacking in ("train", "dev", settings.split):
+        if not sizes.get(lacking, {}).get("utterances"):
+            raise CorpusError(
+                f"{name} has no transcribed utterance in its split {lacking}; training needs train and dev, "
+                f"and {settings.split} is scored",
+                where=str(place),
+                next_step="make splits with: orature split CORPUS --to NEW",
+            )
     untranscribed = bool(sizes.get("unlabelled", {}).get("utterances"))
     if not untranscribed:
         say(f"{name}: no untranscribed speech, so it is trained on labelled speech alone until the student")
     return Language(name, splits, untranscribed=untranscribed, lent=Path(lent).name)
 
 
-def _refuse_idle(settings: PseudoSettings, languages: list[Language]) -> None:
-    """CorpusError where not one model would be trained."""
-    only = languages[0]
-    if len(languages) == 1 and not (only.untranscribed or settings.alone or settings.tune is not None):
+def _refuse_idle(languages: list[Language]) -> None:
+    """CorpusError where there is nothing to label."""
+    if not any(language.untranscribed for language in languages):
         raise CorpusError(
-            "there is no untranscribed speech, and training on labelled speech alone is switched off",
-            where=only.name,
-            next_step="record speech without transcripts, or leave out alone=false and tune=null",
+            f"there is no untranscribed speech in {', '.join(language.name for language in languages)}",
+            next_step="ingest recordings into the split `unlabelled` (plain corpora: rows without a sentence), or "
+            "name a corpus that has some: --set unlabelled.NAME=CORPUS",
+        )
+
+
+def _refuse_strangers(name: str, corpus: Corpus, asked: tuple[str, ...]) -> None:
+    """ConfigError where train has not one of the speakers that were asked for."""
+    known = {row.speaker for row in corpus.split("train") if row.speaker} if asked else set()
+    if asked and not known & set(asked):
+        raise ConfigError(
+            f"no training utterance of {name} is by {', '.join(asked)}",
+            next_step=nearest(asked[0], known) if known else "its speakers are not known: leave speakers out",
         )
 
 
@@ -202,7 +268,7 @@ def _label(job: Run, request: Request, settings: PseudoSettings, language: Langu
     try:
         language.labels = labelled(job, language.splits, model, **how)
     except CorpusError as error:
-        say(f"{language.name}: no final labels, the student has its labelled speech alone ({error.what})")
+        say(f"{language.name}: no final labels ({error.what})")
         return
     for line in label_lines(read_account(job.path_of(language.labels))):
         say(f"{language.name}: {line}")
@@ -229,8 +295,10 @@ def _students(job: Run, request: Request, trainings: Trainings, languages: list[
     several = len(languages) > 1
     together = job.do(Pool(corpora=corpora, names=names), on=on) if several else corpora[0]
     student = trainings.student(together, STUDENT, begin)
-    if student is None or not any(language.labels for language in languages):
+    if student is None:
         return
+    if not any(language.labels for language in languages):
+        return say("no student: there are no labels that it could learn from")
     made = job.do(student, on=on)
     last: Ref | None = None
     if trainings.settings.last_pass:

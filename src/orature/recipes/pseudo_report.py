@@ -42,6 +42,7 @@ class Language:
     name: str
     splits: Ref
     models: dict[str, Ref] = field(default_factory=dict)
+    scores: dict[str, Ref] = field(default_factory=dict)
     labels: Ref | None = None
     untranscribed: bool = True
     lent: str = ""
@@ -50,12 +51,15 @@ class Language:
     """The model that preference self-training went on from."""
 
 
-def measured(request: Request, job: Run, settings: PseudoSettings, language: Language) -> dict[str, Any]:
-    """All models of a language on the same utterances, and which one dev gives it."""
-    scored: dict[str, Ref] = {}
-    arms: dict[str, dict[str, Any]] = {}
+def models_in(to: Path) -> Path:
+    """Where the models of a run lie, each in a folder of its corpus's name."""
+    return to / "models"
+
+
+def score(request: Request, job: Run, settings: PseudoSettings, language: Language) -> None:
+    """All models of a language on the same utterances."""
     for name, model in language.models.items():
-        _, scored[name] = decode_and_score(
+        _, language.scores[name] = decode_and_score(
             job,
             model=model,
             corpus=language.splits,
@@ -65,7 +69,15 @@ def measured(request: Request, job: Run, settings: PseudoSettings, language: Lan
             language=settings.language,
             on=request.resources,
         )
-        arms[name] = _arm(job, model, score_of(job, scored[name]), language, settings)
+
+
+def measured(request: Request, job: Run, settings: PseudoSettings, language: Language) -> dict[str, Any]:
+    """All models of a language side by side, after `score`, and which one dev gives it."""
+    scored = language.scores
+    arms = {
+        name: _arm(job, model, score_of(job, scored[name]), language, settings)
+        for name, model in language.models.items()
+    }
     against = ALONE if ALONE in scored else next(iter(scored))
     for name in scored:
         if name != against:
@@ -73,10 +85,10 @@ def measured(request: Request, job: Run, settings: PseudoSettings, language: Lan
             arms[name]["difference"] = {unit: found[unit] for unit in ("cer", "wer")}
     publish_scores(job, request.to / "scores" / language.name, scored)
     kept = min(arms, key=lambda name: (arms[name]["dev_cer"], list(arms).index(name)))
-    to = request.to / "models" / language.name
+    to = models_in(request.to) / language.name
     job.store.publish(language.models[kept], to)
     account = None if language.labels is None else read_account(job.path_of(language.labels))
-    pooled = [name for name in (STUDENT, LAST) if name in arms]
+    pooled = [arms[name]["dev_cer"] for name in (STUDENT, LAST) if name in arms]
     begun = language.preferred if kept == PREFERENCE else kept
     return {
         "corpus": language.name,
@@ -87,7 +99,7 @@ def measured(request: Request, job: Run, settings: PseudoSettings, language: Lan
         "labels": account,
         "lent": language.lent,
         "text": Path(settings.text[language.name]).name if language.name in settings.text else "",
-        "worse_by_pooling": bool(pooled) and begun not in pooled,
+        "worse_by_pooling": bool(pooled) and min(pooled) > arms[begun]["dev_cer"],
     }
 
 
@@ -108,7 +120,8 @@ def _arm(
         arm["preference"] = facts["preference"]
     if "pseudo" in facts:
         notes = job.store.info(model.key).notes
-        arm["watch"] = {"rows": watch_rows(log, notes.get("warm")), "rollbacks": notes.get("rollbacks", 0)}
+        warm = notes.get("warm") or {}
+        arm["watch"] = {"rows": watch_rows(log, warm), "rollbacks": notes.get("rollbacks", 0), "warm": warm}
         arm["scaled"] = _scaled(settings.preset, facts)
     return arm
 

@@ -7,6 +7,7 @@ Example::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from orature.recipes.arms import NEVER
 from orature.recipes.labelling import filters_of
 from orature.recipes.registry import Request, tagged
 from orature.recipes.settings import nearest, override
-from orature.recipes.training import UpOptions, named_start, train_stage
+from orature.recipes.training import UpOptions, config_for, named_start, train_stage, with_table
 from orature.stages.inputs import model_ref
 from orature.stages.prefer import Prefer
 from orature.stages.train import Train
@@ -33,8 +34,13 @@ from orature.train.pseudo_config import PUBLISHED, PseudoConfig
 
 Final = Literal["continue", "scratch", "larger", "none"]
 SlimOver = Literal["each", "all", "both"]
+Scored = Literal["test", "dev"]
 SIZES = ("micro", "tiny", "compact", "small", "wide", "base")
-_SLOWER, _LATER, _LAST, _GENTLER = 0.5, 0.1, 0.1, 0.1
+LAST_SHARE = 0.1
+"""Updates of a short last training, of those of the one before."""
+_SLOWER, _LATER, _GENTLER = 0.5, 0.1, 0.1
+_TRAININGS = ("train", "tune", "slim", "student", "last")
+"""Settings that hold fields of `TrainConfig`."""
 _LOOKED_AT = 1000
 _ANY = Ref(key="external", stage="corpus", digest="0" * 64)
 
@@ -81,13 +87,14 @@ class PseudoSettings(BaseModel, frozen=True, extra="forbid"):
     """To measure with a corpus that is transcribed: only so much of train keeps its transcripts (0: all)."""
     speakers: tuple[str, ...] = ()
     """Only these speakers of train keep their transcripts; all others count as untranscribed."""
-    split: str = "test"
+    split: Scored = "test"
     """What is scored: test, or dev while settings are chosen."""
     language: str = ""
 
 
 def settings_of(request: Request) -> PseudoSettings:
     """The settings checked before anything is read: ConfigError for unknown names and values out of range."""
+    _refuse_for_all(request.settings)
     settings = override(PseudoSettings(), request.settings)
     if not request.sources:
         raise ConfigError("which corpora?", next_step="orature run pseudo_label CORPUS ... --to DIR")
@@ -96,6 +103,9 @@ def settings_of(request: Request) -> PseudoSettings:
             f"there is no setting {settings.preset!r} of slimIPL", next_step="choose of " + ", ".join(PUBLISHED)
         )
     names = [name for name, _, _ in corpora_of(request)]
+    for _, corpus, _ in corpora_of(request):
+        if not corpus.exists():
+            raise ConfigError("there is no such file or folder", where=str(corpus), next_step="name a corpus")
     for option, places in (("unlabelled", settings.unlabelled), ("text", settings.text)):
         for name, place in places.items():
             if name not in names:
@@ -110,14 +120,28 @@ def settings_of(request: Request) -> PseudoSettings:
             "one corpus has nothing to be pooled with", next_step="name several corpora, or leave slim_over out"
         )
     override(PseudoConfig(), settings.pseudo, "pseudo.")
-    filters_of(_ANY, "unlabelled", settings.filters)
-    for fields in (settings.tune or {}, settings.slim, settings.student, settings.last):
-        _options(settings, request, named_start(settings.start), fields)
+    filters_of(_ANY, "unlabelled", settings.filters, "filters.")
+    for part in _TRAININGS:
+        fields = getattr(settings, part) or {}
+        override(TrainConfig(), with_table(fields), f"{part}.")
+        options_of(settings, request, named_start(settings.start), {} if part == "train" else fields)
+    if settings.final == "larger" and "size" not in settings.student:
+        larger(config_for(options_of(settings, request, None, {}), hours=1.0).size)
     if settings.prefer is not None:
         preference, fields = _parted(settings.prefer)
         override(PreferenceConfig(), preference, "prefer.")
-        _options(settings, request, named_start(settings.start), fields)
+        options_of(settings, request, named_start(settings.start), fields)
     return settings
+
+
+def _refuse_for_all(given: Mapping[str, Any]) -> None:
+    """ConfigError for an option of a training that does not say of which one."""
+    for name in given:
+        if name in TrainConfig.model_fields and name not in PseudoSettings.model_fields:
+            raise ConfigError(
+                f"there are several trainings here, so there is no option {name!r}",
+                next_step=f"--set train.{name}=... for all of them, or {', '.join(_TRAININGS[1:])} in place of train",
+            )
 
 
 def _parted(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -130,7 +154,8 @@ def _parted(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return own, {name: value for name, value in fields.items() if name not in own}
 
 
-def _options(settings: PseudoSettings, request: Request, start: str | None, fields: dict[str, Any]) -> UpOptions:
+def options_of(settings: PseudoSettings, request: Request, start: str | None, fields: dict[str, Any]) -> UpOptions:
+    """Options of a training that has `fields` of its own over `train`."""
     train = {"patience": NEVER, "stop_on_blanks": False, **settings.train, **fields}
     return UpOptions(
         scale=request.scale, seed=request.seed, start=start, train=train, language=settings.language or None
@@ -156,7 +181,7 @@ class Trainings:
         if start is not None and not start.is_external:
             fields = {"head": "keep", **fields}
         path = None if start is None else _path(self.job, start)
-        stage = train_stage(self.job, corpus, _options(self.settings, self.request, path, fields), name=name)
+        stage = train_stage(self.job, corpus, options_of(self.settings, self.request, path, fields), name=name)
         return stage.model_copy(update={"start": start, "model_name": name})
 
     def tuned(self, corpus: Ref, name: str, start: Ref | None) -> Train:
@@ -185,14 +210,15 @@ class Trainings:
         config, summary = base.config, Corpus.open(self.job.path_of(corpus)).summary()["splits"]
         hours = float(summary.get("unlabelled", {"hours": 0.0})["hours"])
         batches = max(1, round(3600 * hours / (config.batch_seconds * config.accumulate)))
-        pseudo, said = PseudoConfig.scaled(self.settings.preset, updates=config.updates, batches=batches)
+        pseudo = PseudoConfig.scaled(self.settings.preset, updates=config.updates, batches=batches)
         if start is None:
             pseudo = pseudo.model_copy(update={"warmup_updates": max(pseudo.warmup_updates, config.updates // 3)})
         elif tuned:
-            pseudo, said = pseudo.model_copy(update={"warmup_updates": 0}), f"{said}; the warm-up came before"
+            pseudo = pseudo.model_copy(update={"warmup_updates": 0})
         pseudo = override(pseudo, self.settings.pseudo, "pseudo.")
         fields = {name: getattr(base, name) for name in Train.model_fields}
-        return TrainPseudo(**fields, pseudo=pseudo), said
+        said = pseudo.scaling_said(self.settings.preset)
+        return TrainPseudo(**fields, pseudo=pseudo), f"{said}; the warm-up came before" if tuned else said
 
     def student(self, corpus: Ref, name: str, start: Ref | None) -> Train | None:
         """The final student: continued with half of the learning rate, or from nothing with later masks, as published.
@@ -212,8 +238,8 @@ class Trainings:
         stage = self.supervised(corpus, name, None, fields)
         config = stage.config
         augment = config.augment.model_copy(update={"masks_from_update": round(_LATER * config.updates)})
-        larger = how == "larger" and "size" not in fields
-        size = _larger(config.size) if larger else config.size
+        bigger = how == "larger" and "size" not in fields
+        size = larger(config.size) if bigger else config.size
         return stage.model_copy(update={"config": config.model_copy(update={"augment": augment, "size": size})})
 
     def last(self, corpus: Ref, name: str, student: Ref, updates: int) -> Train:
@@ -234,7 +260,7 @@ def _shorter(config: TrainConfig, given: dict[str, Any], updates: int, slower: f
     """A tenth of `updates`, and `slower` times the learning rate, unless they were `given`."""
     fields: dict[str, Any] = {}
     if "updates" not in given:
-        fields["updates"] = max(1, round(_LAST * updates))
+        fields["updates"] = max(1, round(LAST_SHARE * updates))
         fields["evaluate_every"] = max(1, fields["updates"] // 4)
     if "peak_lr" not in given:
         fields["peak_lr"] = slower * config.peak_lr
@@ -245,7 +271,7 @@ def _path(job: Run, ref: Ref) -> str:
     return str(ref.path) if ref.is_external else str(job.path_of(ref))
 
 
-def _larger(size: str) -> str:
+def larger(size: str) -> str:
     """The next size; ConfigError for the largest."""
     if size not in SIZES or size == SIZES[-1]:
         raise ConfigError(f"there is no size above {size!r}", next_step="name one: --set student.size=...")

@@ -42,7 +42,12 @@ class Rehearsal(Run):
         return ref
 
     def through(self, recipe: Callable[[], object], on: Resources | None = None) -> dict[str, Any]:
-        """`steps` of the whole way (those that cannot be known yet by the outline), `train` and `cost`."""
+        """`steps` of the whole way, `train` and `cost`."""
+        steps = self.walk(recipe)
+        return {"steps": steps, **self._cost(steps, on)}
+
+    def walk(self, recipe: Callable[[], object]) -> list[dict[str, Any]]:
+        """The steps of the whole way; those that cannot be known yet by the outline."""
         whole = False
         try:
             recipe()
@@ -56,10 +61,10 @@ class Rehearsal(Run):
                 met[name] -= 1
             else:
                 rest.append({"stage": name, "state": "todo", "key": ""})
-        return {"steps": [*self.steps, *rest], **self._cost(rest, on)}
+        return [*self.steps, *rest]
 
-    def _cost(self, rest: list[dict[str, Any]], on: Resources | None) -> dict[str, Any]:
-        left = sum(step["stage"] == "train" and step["state"] == "todo" for step in [*self.steps, *rest])
+    def _cost(self, steps: list[dict[str, Any]], on: Resources | None) -> dict[str, Any]:
+        left = sum(step["stage"] == "train" and step["state"] == "todo" for step in steps)
         if self.training is None:
             return {"train": None, "cost": "known once the corpus has been read and split"}
         each = cost(self.training, on)

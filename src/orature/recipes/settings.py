@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -58,7 +58,10 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def override(config: M, values: Mapping[str, Any], where: str = "") -> M:
-    """`config` with `values` put in, nested models too; ConfigError for unknown names and values out of range."""
+    """`config` with `values` put in, nested models too; ConfigError for unknown names and values out of range.
+
+    The word "none" is None where a field can be that and is no word itself.
+    """
     fields = type(config).model_fields
     done: dict[str, Any] = {name: getattr(config, name) for name in fields}
     for name, value in values.items():
@@ -71,16 +74,29 @@ def override(config: M, values: Mapping[str, Any], where: str = "") -> M:
         elif isinstance(current, dict) and isinstance(value, Mapping):
             done[name] = {**current, **value}
         else:
-            done[name] = value
+            done[name] = None if value == "none" and _may_be_none(fields[name].annotation) else value
     try:
         return type(config)(**done)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = where + ".".join(str(part) for part in first["loc"])
         raise ConfigError(
-            f"option {place!r}: {first['msg']} (given: {first['input']!r})",
+            _refused(error, where),
             next_step="leave it out for the default; --dry-run shows all options with their values",
         ) from error
+
+
+def _may_be_none(kind: Any) -> bool:
+    parts = get_args(kind)
+    return type(None) in parts and str not in parts and not any(get_origin(part) is Literal for part in parts)
+
+
+def _refused(error: ValidationError, where: str) -> str:
+    """The first thing that is wrong; what is wrong between several options names them itself."""
+    first = error.errors()[0]
+    said = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"options of {where.rstrip('.')!r}: {said}" if where else said
+    place = where + ".".join(str(part) for part in first["loc"])
+    return f"option {place!r}: {said} (given: {first['input']!r})"
 
 
 def read_settings(path: Path, known: Collection[str]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from orature.text.label_checks import SameLabels, disagreement
 from orature.text.leaks import EmbargoIndex, reject_of
 
 INFEASIBLE, DOUBTED, DISAGREED, SILENCE_QUOTA = "ctc-infeasible", "low-confidence", "models-disagree", "silence-quota"
+TOO_LONG = "too-long"
 _QUIETER_DB = 6.0
 _LEAST_LEVELS = 20
 
@@ -54,6 +55,7 @@ class FilterLabels(Stage):
     labels. A row is rejected by the first of these that speaks against it (None: not looked at):
 
     - the recogniser refused it; its recording or label breaches the embargo on dev and test; its label is empty;
+    - `longest_s`: its recording is longer than what trainings can take at once (slimIPL leaves the same ones out);
     - `step_ms`: its label needs more CTC steps (one a character, one more between equal neighbours) than there are of
       this length; 20 ms is the finest step of the families here, so that no network could learn what is rejected;
     - `bounds`: rate, script, alphabet, repeats, known phrases, language (`LabelBounds`), by the train rows with
@@ -70,7 +72,7 @@ class FilterLabels(Stage):
     """
 
     name: ClassVar[str] = "filter-labels"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     corpus: Ref
     hypotheses: Ref
     second: Ref | None = None
@@ -79,6 +81,7 @@ class FilterLabels(Stage):
     keep_test: bool = True
     bounds: LabelBounds = LabelBounds()
     quotas: Quotas = Quotas()
+    longest_s: float | None = Field(default=60.0, gt=0)
     step_ms: float | None = Field(default=20.0, gt=0)
     most_same: int | None = Field(default=5, ge=1)
     min_score: float | None = Field(default=-1.0, le=0)
@@ -115,7 +118,7 @@ class FilterLabels(Stage):
             raise CorpusError(
                 f"not one of {facts['rows']} labels can be used ({_told(counts)})",
                 where=str(corpus.root),
-                next_step="use a better model, or loosen what rejects the most; None switches a filter off",
+                next_step="use a better model, or loosen what rejects the most (none switches a filter off)",
             )
         ctx.note(kept=facts["kept"], kept_hours=facts["kept_hours"], rejected=dict(counts))
         ctx.declare_digest(summary["digest"])
@@ -248,12 +251,19 @@ class _Sieve:
         if not label.text:
             return Refusal(EMPTY, "the recogniser heard nothing")
         return (
-            self._infeasible(row, label.text)
+            self._too_long(row)
+            or self._infeasible(row, label.text)
             or self.judges[row.language].refusal(label.text, row.audio.duration_s)
             or (None if self.same is None else self.same.refusal(label.text))
             or self._doubt(label)
             or self._disagreement(label, other)
         )
+
+    def _too_long(self, row: Utterance) -> Refusal | None:
+        most, length_s = self.stage.longest_s, row.audio.duration_s
+        if most is None or length_s <= most:
+            return None
+        return Refusal(TOO_LONG, f"{length_s:.1f} s; at most {most:g} s can be trained on at once: cut it up")
 
     def _infeasible(self, row: Utterance, text: str) -> Refusal | None:
         if self.stage.step_ms is None:
@@ -269,7 +279,7 @@ class _Sieve:
         if least is not None and label.score < least:
             return Refusal(UNSURE, f"{label.score:.2f} a frame; at least {least:g} is asked")
         if least_sure is not None and label.confidence is not None and label.confidence < least_sure:
-            return Refusal(DOUBTED, f"confidence {label.confidence:.2f}; at least {least_sure:g} is asked")
+            return Refusal(DOUBTED, f"confidence {label.confidence:.4g}; at least {least_sure:g} is asked")
         return None
 
     def _disagreement(self, label: Label, other: Label | None) -> Refusal | None:

@@ -42,7 +42,7 @@ class TrainPseudo(Train):
     """
 
     name: ClassVar[str] = "train-pseudo"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     pseudo: PseudoConfig = PseudoConfig()
     more: tuple[Ref, ...] = ()
     longest_s: float = Field(default=60.0, gt=0)

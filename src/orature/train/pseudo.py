@@ -30,7 +30,7 @@ from orature.train.loader import Loader, Planned
 from orature.train.loop import Trainer
 from orature.train.pseudo_cache import Churn, PseudoCache, feasible, probe_of
 from orature.train.pseudo_config import PseudoConfig
-from orature.train.pseudo_watch import collapsed, distance, roll_back
+from orature.train.pseudo_watch import MOSTLY, collapsed, distance, roll_back
 from orature.train.teachers import Teachers
 
 _LABEL_SHARE = 2.0
@@ -228,6 +228,8 @@ class PseudoTrainer(Trainer):
         rate, empty = state.warm["characters_per_s"], 100 * state.warm["empty_share"]
         said = f"{rate:.1f} characters a second, {empty:.0f} % empty"
         say(f"train: the warm-up is over; its labels for {len(probe)} unlabelled utterances: {said}")
+        if state.warm["empty_share"] > MOSTLY:
+            say("train: that is too early for labels of one's own, most of them are empty: train longer before slimIPL")
 
     def _last(self, name: str) -> float:
         """The newest figure of the log of that name; 0 before the first."""

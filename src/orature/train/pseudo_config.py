@@ -90,8 +90,8 @@ class PseudoConfig(BaseModel, frozen=True, extra="forbid"):
         return ratio.denominator, max(1, ratio.numerator)
 
     @classmethod
-    def scaled(cls, name: str, *, updates: int, batches: int) -> tuple[Self, str]:
-        """Published settings for a run of `updates` over `batches` unlabelled batches, and what was scaled, in words.
+    def scaled(cls, name: str, *, updates: int, batches: int) -> Self:
+        """Published settings for a run of `updates` over `batches` unlabelled batches.
 
         Ratio, replacement and dropout stay. Warm-up and cropping take at most a fifth of the updates each, the cache at
         most half of the unlabelled batches, so that there is always a fresh batch to replace one by (our judgement: the
@@ -104,10 +104,14 @@ class PseudoConfig(BaseModel, frozen=True, extra="forbid"):
         own["cache"] = min(own["cache"], max(1, int(_CACHE_SHARE * batches)))
         if own.get("crop_updates"):
             own["crop_updates"] = min(own["crop_updates"], max(1, round(_CROP_SHARE * updates)))
+        return cls(**own)
+
+    def scaling_said(self, name: str) -> str:
+        """What is not as the setting of that name was published, in words."""
         told = [
-            f"{key.replace('_', ' ')} {own[key]} (published {value})"
+            f"{key.replace('_', ' ')} {getattr(self, key)} (published {value})"
             for key, value in PUBLISHED[name].items()
-            if own[key] != value
+            if getattr(self, key) != value
         ]
         said = f"slimIPL {name}: " + (", ".join(told) or "as published")
-        return cls(**own), f"{said}; published for updates of {PUBLISHED_S:.0f} s"
+        return f"{said}; published for updates of {PUBLISHED_S:.0f} s"

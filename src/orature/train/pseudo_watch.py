@@ -30,9 +30,12 @@ from orature.train.pseudo_cache import PseudoState
 from orature.train.pseudo_config import WatchConfig
 
 _LEAST_WORSE = 0.05
+MOSTLY = 0.5
+"""Labels of which more are empty say nothing that later ones could be held against."""
 _REMEDIES = (
-    "give the warm-up more updates, lower the learning rate (--set peak_lr=...), cut up long recordings for labelling "
-    "(--set pseudo.crop_updates=...), or take another teacher (--set pseudo.teacher=ema)"
+    "train longer before (--set tune.updates=..., or --set pseudo.warmup_updates=... without tune), lower the learning "
+    "rate (--set slim.peak_lr=...), cut up long recordings for labelling (--set pseudo.crop_updates=...), or take "
+    "another teacher (--set pseudo.teacher=ema)"
 )
 
 
@@ -63,7 +66,7 @@ def collapsed(
         low, high = watch.length_ratio
         if not low <= rate / usual <= high:
             found.append(f"labels have {rate:.1f} characters a second, {usual:.1f} after the warm-up")
-    apart = row.get("probe_distance", 0.0)
+    apart = row.get("probe_distance", 0.0) if warm["empty_share"] <= MOSTLY else 0.0
     if watch.probe_distance is not None and apart > watch.probe_distance:
         found.append(f"{100 * apart:.0f} % of the characters of fixed utterances are others than after the warm-up")
     loss, before = row.get("labelled_loss"), warm["labelled_loss"]
@@ -79,7 +82,11 @@ def collapsed(
 def roll_back(
     state: Path, progressed: Progressed, pseudo: PseudoState, watch: WatchConfig, because: str
 ) -> dict[str, Tensor]:
-    """The weights of the best checkpoint, and the run made gentler; TrainingFailed after too many collapses."""
+    """The weights of the best checkpoint that did not collapse, and the run made gentler.
+
+    Dev alone does not say which: labels collapse on untranscribed speech first. Where no other checkpoint is held, the
+    best one is taken all the same. TrainingFailed after too many collapses.
+    """
     pseudo.rollbacks += 1
     pseudo.rolled_back_at.append(progressed.update)
     if pseudo.rollbacks > watch.rollbacks:
@@ -89,7 +96,8 @@ def roll_back(
         )
     pseudo.rate *= watch.slower
     pseudo.crop = True
-    best = progressed.best[0].update
+    held = [one.update for one in progressed.best]
+    best = next((update for update in held if update not in pseudo.rolled_back_at), held[0])
     say(
         f"train: pseudo-labels collapsed at update {progressed.update} ({because}); back to the weights of update "
         f"{best}, with an empty cache, {pseudo.rate:g} times the learning rate, and recordings cut up for labelling"

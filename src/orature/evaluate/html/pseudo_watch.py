@@ -27,6 +27,11 @@ def events(row: Mapping[str, Any]) -> list[str]:
     """What happened to the labels of a language, a sentence each."""
     found = []
     for name, arm in row["arms"].items():
+        empty = arm.get("watch", {}).get("warm", {}).get("empty_share", 0.0)
+        if empty > 0.5:
+            found.append(
+                f"{name} began when {100 * empty:.0f} % of its labels were still empty, too early for labels of its own"
+            )
         for entry in arm.get("watch", {}).get("rows", []):
             if "collapse" in entry:
                 found.append(
@@ -54,10 +59,10 @@ def watch_section(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _told(row: Mapping[str, Any], name: str) -> str:
-    own = [one for one in events({"arms": {name: row["arms"][name]}})]
-    if not own:
-        return '<p class="note">No collapse, no way back.</p>'
+    own = events({"arms": {name: row["arms"][name]}})
     times = row["arms"][name]["watch"].get("rollbacks", len(own))
+    if not own and not times:
+        return '<p class="note">No collapse, no way back.</p>'
     items = "".join(f"<li>{escape(one[0].upper() + one[1:])}.</li>" for one in own)
     return f'<p class="note">{times} time{"s" if times != 1 else ""} back:</p><ul class="note">{items}</ul>'
 
