@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from orature.engines import ctc_recogniser, seq2seq_recogniser
 from orature.engines.crew import Crew, twin_of
+from orature.engines.ctc_recogniser import CtcRecogniser
 from orature.engines.recognisers import load_ctc, load_recogniser
 from orature.engines.seq2seq_recogniser import Seq2SeqRecogniser
 from orature.engines.torch_fast import Precision
@@ -46,6 +48,32 @@ def test_side_by_side_equals_one_after_another(
     for one, other in zip(together, model.log_probabilities(recordings), strict=True):
         assert isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", ["ctc", "seq2seq"])
+def test_few_recordings_are_work_for_every_thread(
+    kind: str, tmp_path: Path, three_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a short measurement tells a model to be slower than it is, and short jobs wait for one thread."""
+    model = (
+        load_ctc(make_checkpoint(tmp_path / "m", "xls-r"))
+        if kind == "ctc"
+        else load_recogniser(whisper_folder(tmp_path / "w"))
+    )
+    assert isinstance(model, CtcRecogniser | Seq2SeqRecogniser)
+    sizes: list[int] = []
+    made = model._crew.map
+
+    def watched(work: Any, jobs: Any) -> Any:
+        sizes.extend(len(job[1] if isinstance(job, tuple) else job) for job in jobs)
+        return made(work, jobs)
+
+    monkeypatch.setattr(model._crew, "map", watched)
+    model.transcribe(speech(*[16_000] * 6))
+    assert sizes == [2, 2, 2]
+    sizes.clear()
+    model.transcribe(speech(16_000))
+    assert sizes == [1]
 
 
 def test_twins_share_every_weight(tmp_path: Path) -> None:

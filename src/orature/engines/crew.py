@@ -2,7 +2,7 @@
 
 Splitting each operation over the cores makes them wait for each other hundreds of times a batch, which costs little on
 an idle machine and most of the speed on a busy one; batches side by side never wait. What a batch gives does not depend
-on the number of threads either.
+on the number of threads either. Little work is cut into as many batches as there are threads (`share`).
 
 Networks put hooks on their own modules while they run, so each worker has modules of its own that share the weights.
 
@@ -38,6 +38,10 @@ class Crew(Generic[Net]):
         self._networks = [network]
         parameter = next(network.parameters(), None)
         self._alone = parameter is None or parameter.device.type != "cpu"
+
+    def share(self, total: float, most: float) -> float:
+        """How much of `total` a batch may hold, of `most` at most, so that no thread is left without one."""
+        return most if self._alone else min(most, total / torch.get_num_threads())
 
     def map(self, work: Callable[[Net, In], Out], batches: Sequence[In]) -> Iterator[Out]:
         """`work(network, batch)` of each batch, in order; the number of torch's threads is left as it was.

@@ -118,7 +118,9 @@ class CtcRecogniser:
                 pieces.append((number, window, drop, keep))
         order = sorted(range(len(pieces)), key=lambda i: len(pieces[i][1]))
         logs: dict[int, npt.NDArray[Any]] = {}
-        batches = list(_batches(order, pieces, CPU_BATCH_S if self.device.type == "cpu" else BATCH_S))
+        most_s = CPU_BATCH_S if self.device.type == "cpu" else BATCH_S
+        most_s = self._crew.share(sum(len(piece[1]) for piece in pieces) / RATE_HZ, most_s)
+        batches = list(_batches(order, pieces, most_s))
         given = [[pieces[index][1] for index in batch] for batch in batches]
 
         def work(network: CtcNetwork, batch: list[Samples]) -> list[npt.NDArray[Any]]:

@@ -150,7 +150,8 @@ class Seq2SeqRecogniser:
 
     def _batches(self, members: Sequence[int], pieces: Sequence[tuple[int, Samples]]) -> list[list[int]]:
         """`members` by length in batches of at most `BATCH_S` (on a CPU `CPU_BATCH_S`) padded seconds."""
-        most_s = CPU_BATCH_S if self.device.type == "cpu" else BATCH_S
+        padded = sum(self.network.padded_samples(len(pieces[index][1])) for index in members)
+        most_s = self._crew.share(padded / RATE_HZ, CPU_BATCH_S if self.device.type == "cpu" else BATCH_S)
         batches: list[list[int]] = []
         for index in sorted(members, key=lambda i: len(pieces[i][1])):
             size = self.network.padded_samples(len(pieces[index][1]))
