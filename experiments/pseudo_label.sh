@@ -21,17 +21,33 @@ COMMON=(--threads 1 --set train.batch_seconds=20 --set train.accumulate=1 --set 
   --set "start=$BASE" --set pseudo.replace=0.2 --set pseudo.teacher=ema --set final=none)
 SENTENCES=(--set minutes=10 --set tune.updates=1200 --set slim.updates=600 --set slim.evaluate_every=60
   --set pseudo.ratio=3 --set pseudo.cache=90 --set pseudo.ema_decay=0.995)
+DIGITS=(--set speakers=[jackson] --set tune.updates=800 --set slim.updates=300 --set slim.evaluate_every=30
+  --set pseudo.ratio=2 --set pseudo.cache=5 --set pseudo.ema_decay=0.99)
 
 # 1. Few labels plus untranscribed speech against few labels alone, at equal updates. Digits: one speaker is transcribed.
-step digits && orature run pseudo_label "$OUT/digits_fsdd" --to "$OUT/digits" "${COMMON[@]}" --set speakers=[jackson] \
-  --set tune.updates=800 --set slim.updates=300 --set slim.evaluate_every=30 --set pseudo.ratio=2 \
-  --set pseudo.cache=5 --set pseudo.ema_decay=0.99
-step kichwa && orature run pseudo_label "$OUT/kichwa_killkan" --to "$OUT/kichwa" "${COMMON[@]}" "${SENTENCES[@]}"
+#    SEEDS says how many trainings of each (default: 10 and 6).
+over_seeds() { # NAME SEEDS: labels alone against slimIPL
+  local pairs=() seed
+  for seed in $(seq "$2"); do pairs+=("$OUT/$1-$seed/scores/"*/{labels-alone,slimIPL}); done
+  orature compare "${pairs[@]}"
+}
+if step digits; then
+  for seed in $(seq "${SEEDS:-10}"); do
+    orature run pseudo_label "$OUT/digits_fsdd" --to "$OUT/digits-$seed" --seed "$seed" "${COMMON[@]}" "${DIGITS[@]}"
+  done
+  over_seeds digits "${SEEDS:-10}"
+fi
+if step kichwa; then
+  for seed in $(seq "${SEEDS:-6}"); do
+    orature run pseudo_label "$OUT/kichwa_killkan" --to "$OUT/kichwa-$seed" --seed "$seed" "${COMMON[@]}" "${SENTENCES[@]}"
+  done
+  over_seeds kichwa "${SEEDS:-6}"
+fi
 step yoruba && orature run pseudo_label "$OUT/yoruba_ogunlao" --to "$OUT/yoruba" "${COMMON[@]}" "${SENTENCES[@]}" \
   --set start=base --set tune.updates=1000 --set slim.updates=500 --set slim.evaluate_every=50 --set pseudo.cache=80
 
 # 2. Kichwa with the untranscribed speech of another language: Yoruba.
-step wrong && orature run pseudo_label "$OUT/kichwa_killkan" --to "$OUT/kichwa" "${COMMON[@]}" "${SENTENCES[@]}" \
+step wrong && orature run pseudo_label "$OUT/kichwa_killkan" --to "$OUT/wrong" --store "$OUT/kichwa-1/.orature" "${COMMON[@]}" "${SENTENCES[@]}" \
   --set "unlabelled.kichwa_killkan=$OUT/yoruba_ogunlao"
 
 # 3. Cropping for labelling where labelled clips are short and untranscribed recordings long: never, for a while, always.

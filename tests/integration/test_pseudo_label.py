@@ -95,6 +95,22 @@ def test_one_language_is_measured_step_by_step_beside_labels_alone(done: tuple[P
         assert words in page
 
 
+def test_labels_that_no_student_can_learn_from_are_told_in_the_report(
+    source: Path, start: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Two trainings fewer, and a reader of the page alone knows why."""
+    request = request_of([source], tmp_path / "out", start, speakers=["train-0"])
+    strict = {**request.settings, "filters": {**SMALL["filters"], "min_score": -1e-9}}
+    outcome = run(replace(request, store=done[0] / ".orature", settings=strict))
+    (row,) = outcome.facts["languages"]
+    assert list(row["arms"]) == ["labels alone", "slimIPL"] and row["labels"] is None
+    labels, student = row["remarks"]
+    assert labels.startswith("no final labels (not one of") and student.startswith("no student")
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Read with care" in page and labels in page and student in page
+    assert done[1]["languages"][0]["remarks"] == []
+
+
 def test_run_again_it_does_nothing(
     source: Path, start: Path, done: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,7 +93,7 @@ def test_labels_are_counted_by_reason_with_up_to_five_examples() -> None:
 def test_a_collapse_is_said_plainly_and_curves_are_drawn() -> None:
     page = _page(_row())
     text = _text(page)
-    assert text.count("collapsed at update 300 (88 % are empty)") == 2 and "1 time back" in text
+    assert text.count("collapsed at update 300 (88 % are empty)") == 2 and "Once back to earlier weights" in text
     watch = page.partition('id="watch"')[2].partition("</section>")[0]
     for title in ("Blanks and empty labels", "Length of labels", "Letters that change", "Fixed utterances", "Loss"):
         assert title in watch

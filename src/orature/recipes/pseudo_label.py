@@ -268,8 +268,7 @@ def _label(job: Run, request: Request, settings: PseudoSettings, language: Langu
     try:
         language.labels = labelled(job, language.splits, model, **how)
     except CorpusError as error:
-        say(f"{language.name}: no final labels ({error.what})")
-        return
+        return language.remark(f"no final labels ({error.what})")
     for line in label_lines(read_account(job.path_of(language.labels))):
         say(f"{language.name}: {line}")
 
@@ -298,7 +297,9 @@ def _students(job: Run, request: Request, trainings: Trainings, languages: list[
     if student is None:
         return
     if not any(language.labels for language in languages):
-        return say("no student: there are no labels that it could learn from")
+        for language in languages:
+            language.remark("no student: there are no labels that it could learn from")
+        return
     made = job.do(student, on=on)
     last: Ref | None = None
     if trainings.settings.last_pass:
@@ -323,7 +324,7 @@ def _prefer(job: Run, request: Request, trainings: Trainings, languages: list[La
             language.models[PREFERENCE] = job.do(stage, on=request.resources)
             language.preferred = begun
         except CorpusError as error:
-            say(f"{language.name}: no preference self-training ({error.what})")
+            language.remark(f"no preference self-training ({error.what})")
 
 
 def _finish(request: Request, job: Run, settings: PseudoSettings, languages: list[Language]) -> Outcome:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orature.core.files import write_beside, write_json
+from orature.core.progress import say
 from orature.data.corpus import Corpus
 from orature.evaluate.compare import compare
 from orature.evaluate.folder import open_scored
@@ -49,6 +50,13 @@ class Language:
     """The corpus whose recordings stand in for its untranscribed speech."""
     preferred: str = ""
     """The model that preference self-training went on from."""
+    remarks: list[str] = field(default_factory=list)
+    """What was left out, and why."""
+
+    def remark(self, what: str) -> None:
+        """Says now, and in the report, what was left out."""
+        say(f"{self.name}: {what}")
+        self.remarks.append(what)
 
 
 def models_in(to: Path) -> Path:
@@ -98,6 +106,7 @@ def measured(request: Request, job: Run, settings: PseudoSettings, language: Lan
         "model": str(to),
         "labels": account,
         "lent": language.lent,
+        "remarks": language.remarks,
         "text": Path(settings.text[language.name]).name if language.name in settings.text else "",
         "worse_by_pooling": bool(pooled) and min(pooled) > arms[begun]["dev_cer"],
     }

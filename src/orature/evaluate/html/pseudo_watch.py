@@ -24,7 +24,7 @@ _CHARTS: tuple[tuple[str, tuple[tuple[str, str, str], ...], bool], ...] = (
 
 
 def events(row: Mapping[str, Any]) -> list[str]:
-    """What happened to the labels of a language, a sentence each."""
+    """What happened to the labels of a language, and what was left out for want of them, a sentence each."""
     found = []
     for name, arm in row["arms"].items():
         empty = arm.get("watch", {}).get("warm", {}).get("empty_share", 0.0)
@@ -38,7 +38,7 @@ def events(row: Mapping[str, Any]) -> list[str]:
                     f"the labels of {name} collapsed at update {entry['update']:,} ({entry['collapse']}); training "
                     "went back to its best weights, with an empty cache and at a lower learning rate"
                 )
-    return found
+    return [*found, *row.get("remarks", ())]
 
 
 def watch_section(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -64,7 +64,8 @@ def _told(row: Mapping[str, Any], name: str) -> str:
     if not own and not times:
         return '<p class="note">No collapse, no way back.</p>'
     items = "".join(f"<li>{escape(one[0].upper() + one[1:])}.</li>" for one in own)
-    return f'<p class="note">{times} time{"s" if times != 1 else ""} back:</p><ul class="note">{items}</ul>'
+    back = "Not once" if not times else "Once" if times == 1 else f"{times} times"
+    return f'<p class="note">{back} back to earlier weights.</p><ul class="note">{items}</ul>'
 
 
 def _charts(entries: Sequence[Mapping[str, Any]]) -> str:
