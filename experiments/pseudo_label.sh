@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What untranscribed speech brings by pseudo-labels: slimIPL and a student, beside labelled speech alone.
 #
-#   experiments/pseudo_label.sh CORPORA OUT [STEP...]        steps: digits kichwa yoruba wrong crops teachers languages
+#   experiments/pseudo_label.sh CORPORA OUT [STEP...]        steps: digits kichwa yoruba wrong crops
+#                                                 collapse teachers languages
 #
 # CORPORA holds the corpora named below; OUT receives models and figures; BASE is a model of phones that has heard none
 # of these corpora (experiments/base.sh, step base), "base" where it does not matter. Every step goes on where it was.
@@ -9,7 +10,7 @@ set -euo pipefail
 CORPORA=${1:?folder of the corpora}
 OUT=${2:?folder for the results}
 STEPS=${*:3}
-STEPS=${STEPS:-digits kichwa yoruba wrong crops teachers languages}
+STEPS=${STEPS:-digits kichwa yoruba wrong crops collapse teachers languages}
 export OMP_NUM_THREADS=1
 mkdir -p "$OUT"
 step() { [[ " $STEPS " == *" $1 "* ]]; }
@@ -62,11 +63,38 @@ if step crops; then
   done
 fi
 
-# 4. Teachers. On dev.
-for teacher in current ema top fixed; do
-  step teachers && orature run pseudo_label "$OUT/kichwa_killkan" --to "$OUT/$teacher" --store "$OUT/teachers-store" \
-    "${COMMON[@]}" "${SENTENCES[@]}" --set split=dev --set "pseudo.teacher=$teacher"
-done
+#    The same from nothing with a Transformer that has heard single digits (0.5 s, 3.5 minutes) and labels 30 s of them:
+#    `none` is never cropped and not watched.
+if step collapse; then
+  [ -d "$OUT/short-digits" ] || python "${0%/*}/long_recordings.py" "$CORPORA/digits_fsdd" "$OUT/short-digits" \
+    --labelled-minutes 3.5 --longest 1
+  [ -d "$OUT/long-digits" ] || orature ingest "$OUT/short-digits" --to "$OUT/long-digits"
+  UNWATCHED=()
+  for check in length_ratio empty_share probe_distance labelled_loss dev_loss; do
+    UNWATCHED+=(--set "pseudo.watch.$check=none")
+  done
+  for crops in 0 60 -1 none; do
+    [ "$crops" = none ] && watched=("${UNWATCHED[@]}") || watched=()
+    orature run pseudo_label "$OUT/long-digits" --to "$OUT/collapse$crops" --store "$OUT/collapse-store" --threads 1 \
+      --set start=none --set train.network=transformer --set train.size=tiny --set train.batch_seconds=20 \
+      --set train.accumulate=1 --set train.augment.join_probability=0 --set split=dev --set alone=false --set final=none \
+      --set tune.updates=700 --set tune.evaluate_every=70 --set slim.updates=200 --set slim.evaluate_every=20 \
+      --set pseudo.ratio=3 --set pseudo.cache=3 --set pseudo.replace=0.2 --set pseudo.batch_seconds=40 \
+      --set pseudo.teacher=current --set pseudo.crop_s=2 --set "pseudo.crop_updates=${crops/none/0}" "${watched[@]}"
+  done
+fi
+
+# 4. Teachers: the model itself with and without a cache, its moving average, its best checkpoints, none but the start;
+#    and after the moving average a final student. On dev.
+if step teachers; then
+  teach() { # NAME OPTION...
+    orature run pseudo_label "$OUT/digits_fsdd" --to "$OUT/teacher-$1" --store "$OUT/teachers-store" \
+      "${COMMON[@]}" "${DIGITS[@]}" --set split=dev "${@:2}"
+  }
+  teach ema --set final=continue --set student.updates=300
+  for teacher in current top fixed; do teach "$teacher" --set "pseudo.teacher=$teacher"; done
+  teach naive --set pseudo.teacher=current --set pseudo.cache=0
+fi
 
 # 5. Fine-tuned first against pooled, and a student with its last pass: one language with untranscribed speech, one without.
 if step languages; then
