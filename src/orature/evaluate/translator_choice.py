@@ -74,17 +74,22 @@ def _lead(lead: Mapping[str, Any]) -> str:
 def choice_section(choice: Mapping[str, Any]) -> str:
     """What all candidates reached on dev, as a section with the id `choice`."""
     lines = [
-        [escape(SAID[kind]), *(_cell(one[name]) for name in _FIGURES), "taken" if kind == choice["taken"] else ""]
+        [escape(SAID[kind]), *_cells(one), "taken" if kind == choice["taken"] else ""]
         for kind, one in choice["dev"].items()
     ]
-    lines += [[escape(SAID[kind]), "–", "–", "could not be made"] for kind in choice["failed"]]
+    lines += [[escape(SAID[kind]), "–", "–", "–", "could not be made"] for kind in choice["failed"]]
     sentence = choice["sentence"][:1].upper() + choice["sentence"][1:]
+    head = ("trained on the same pairs", "chrF2 on dev", "BLEU on dev", "refused", "")
     return (
         f'<section id="choice"><h2>Which translator</h2><p class="lead">{escape(sentence)}.</p>'
-        f"{rows_table(('trained on the same pairs', 'chrF2 on dev', 'BLEU on dev', ''), lines)}"
-        '<p class="note">Chosen on dev, never on test; the figures below are those of the one that was taken, on test.'
-        "</p></section>"
+        f"{rows_table(head, lines)}"
+        '<p class="note">Chosen by chrF on dev, never on test; what is refused counts as an empty translation. The '
+        "figures below are those of the one that was taken, on test.</p></section>"
     )
+
+
+def _cells(found: Mapping[str, Any]) -> list[str]:
+    return [*(_cell(found[name]) for name in _FIGURES), str(found["refused"])]
 
 
 def _cell(points: Mapping[str, Any]) -> str:

@@ -67,8 +67,7 @@ class ChooseTranslator(Stage):
             if name not in _WRITTEN:
                 with ctx.writing(name) as part:
                     link_or_copy(folder / name, part)
-        facts = _json(folder / TRAINING)
-        facts = {**facts, "choice": choice, "told": {**facts["told"], "Choice": choice["sentence"]}}
+        facts = {**_json(folder / TRAINING), "choice": choice}
         score = score_in(folder)
         rows, log = _lines(folder / TRANSLATIONS_FILE), _lines(folder / _LOG)
         page = translator_page(facts, score=score, rows=rows, train_log=log)
