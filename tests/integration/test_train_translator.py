@@ -17,6 +17,7 @@ from orature.engines.translator import TextSearch, TranslationRequest
 from orature.engines.translators import open_translator
 from orature.evaluate.translation import score_translations
 from orature.flow import Store
+from orature.stages import train_dictionary as dictionary_stage
 from orature.stages import train_translator as train_stage
 from tests.toy_language import toy_pairs, translated
 
@@ -255,6 +256,7 @@ def test_a_kind_that_is_named_is_the_candidate_that_was_made(
 ) -> None:
     folder, _ = either
     monkeypatch.setattr(train_stage, "fit_translator", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(dictionary_stage, "align_pairs", lambda *_, **__: pytest.fail("aligned again"))
     pairs = folder / "pairs.tsv"
     words = ("train-translator", pairs, *BASE, tmp_path / "model", "--store", folder / "store", "--json")
     line = [*map(str, words), "--threads", "1", *(word for one in MICRO.split() for word in ("--set", one))]
