@@ -284,7 +284,7 @@ def test_where_one_cannot_be_made_the_other_is_taken_and_the_reason_is_told(tmp_
     words = ("--pieces", "characters", "--set", none, "--set", long)
     both = command(tmp_path, pairs, *BASE, tmp_path / "both", *words)
     assert both.exit_code == 1 and "neither translator can be made" in both.output
-    assert "the dictionary: no word of" in both.output and "the transformer: all" in both.output
+    assert "a dictionary of aligned words: no word of" in both.output and "a Transformer: all" in both.output
     assert "least_count=1" in both.output and "train.longest" in both.output and not (tmp_path / "both").exists()
 
 

@@ -19,6 +19,7 @@ from orature.core.errors import ConfigError, CorpusError, OratureError, RejectLi
 from orature.core.progress import say
 from orature.data.draft import Seen
 from orature.evaluate.translation import require_metrics
+from orature.evaluate.translator_choice import SAID
 from orature.flow import Ref, Resources, Run
 from orature.recipes.settings import nearest, override
 from orature.recipes.training import SCALES
@@ -159,7 +160,7 @@ def made_translator(
         try:
             model = run.do(stage, on=on)
         except (TrainingFailed, RejectLimitExceeded) as error:
-            say(f"train-translator: a {kind} cannot be made: {error.what}; next: {error.next_step}")
+            say(f"train-translator: {SAID[kind]} cannot be made: {error.what}; next: {error.next_step}")
             failed[kind] = error
             continue
         dev = EvaluateTranslator(
@@ -179,7 +180,7 @@ def _chosen(run: Run, made: Mapping[str, Candidate], failed: Mapping[str, Oratur
     if not made:
         raise TrainingFailed(
             "neither translator can be made of these pairs: "
-            + "; ".join(f"the {kind}: {error.what}" for kind, error in failed.items()),
+            + "; ".join(f"{SAID[kind]}: {error.what}" for kind, error in failed.items()),
             next_step="; ".join(error.next_step for error in failed.values()),
         )
     stage = ChooseTranslator(
