@@ -26,7 +26,7 @@ trained() { # NAME UPDATES PAIRS... -- LANGUAGES AND OTHER OPTIONS
   shift 2
   limit=(--set "train.updates=$updates" --set "train.evaluate_every=$((updates / 10))" --set train.batch_tokens=1000)
   [ -z "${FULL:-}" ] || limit=()
-  orature train-translator "$@" --to "$OUT/$name" "${SCALE[@]}" "${COMMON[@]}" "${limit[@]}"
+  orature train-translator "$@" --to "$OUT/$name" --kind transformer "${SCALE[@]}" "${COMMON[@]}" "${limit[@]}"
   orature train-translator "$@" --to "$OUT/$name-dictionary" --kind dictionary "${COMMON[@]}"
 }
 

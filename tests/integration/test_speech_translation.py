@@ -202,6 +202,23 @@ def test_the_plan_names_every_training_before_the_corpora_are_split(root: Path, 
     asked = replace(request(root, tmp_path / "out", **given), store=tmp_path / "fresh")
     counts = Counter(step["stage"] for step in plan(asked)["steps"])
     assert [counts[name] for name in ("parallel_text", "pair-portion", "train_translator", "translate")] == [1, 1, 2, 3]
+    assert [counts[name] for name in ("train_dictionary", "evaluate-translator", "choose-translator")] == [2, 4, 2]
+    shown = plan(asked)["translators"]
+    assert shown["shares"] == [0.5, 1] and shown["kind"] == "auto" and "seconds to minutes" in shown["cost"][1]
+    asked = replace(request(root, tmp_path / "out", **given, kind="dictionary"), store=tmp_path / "fresh")
+    counts = Counter(step["stage"] for step in plan(asked)["steps"])
+    assert counts["train_dictionary"] == 2 and counts["train_translator"] == counts["choose-translator"] == 0
+
+
+def test_a_plan_measures_the_translators_where_the_languages_are_known(root: Path, done: Outcome) -> None:
+    rows = "".join(f"{one} {n}\tñuka {two} {n}\n" for n, (one, two) in enumerate(zip(RICH * 2, LATIN * 4, strict=True)))
+    (root / "pairs.tsv").write_text("es\tque\n" + rows, encoding="utf-8")
+    given = {"human": None, "translator": None, "parallel": str(root / "pairs.tsv"), "arms": ["encoder", "st_good"]}
+    shown = plan(request(root, root / "out", **given))["translators"]
+    assert shown["shares"] == [1] and "on this machine for" in shown["cost"][0] and len(shown["cost"]) == 2
+    (root / "one.tsv").write_text("es\tque\nuna casa\tshuk wasi\n", encoding="utf-8")
+    with pytest.raises(OratureError, match="which is too little"):
+        plan(request(root, root / "out", **{**given, "parallel": str(root / "one.tsv")}))
 
 
 def test_what_is_given_says_which_arms_there_are(root: Path, tmp_path: Path) -> None:
@@ -229,6 +246,12 @@ def test_what_is_given_says_which_arms_there_are(root: Path, tmp_path: Path) -> 
         ({"start": "whisper"}, "", ""),
         ({"train": {"network": "conformer"}}, "a network with a decoder", "leave network out"),
         ({"st": {"updats": 3}}, "updats", "updates"),
+        ({"kind": "oracle"}, "kind", "default"),
+        ({"translator_train": {"udpates": 3}}, "no option 'translator_train.udpates'", "did you mean 'updates'"),
+        ({"translator_train": {"least_cuont": 3}}, "no option 'translator_train.least_cuont'", "'least_count'"),
+        ({"kind": "transformer", "translator_train": {"least_count": 3}}, "no option 'translator_train.least", "known"),
+        ({"kind": "dictionary", "translator_train": {"updates": 3}}, "no option 'translator_train.updates'", "rounds"),
+        ({"translator_train": {"rounds": 0}}, "dictionary.rounds", "default"),
     ],
 )
 def test_wrong_wishes_are_refused_before_anything_is_read(

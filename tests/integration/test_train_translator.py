@@ -16,6 +16,8 @@ from orature.cli.main import build
 from orature.engines.translator import TextSearch, TranslationRequest
 from orature.engines.translators import open_translator
 from orature.evaluate.translation import score_translations
+from orature.flow import Store
+from orature.stages import train_dictionary as dictionary_stage
 from orature.stages import train_translator as train_stage
 from tests.toy_language import toy_pairs, translated
 
@@ -48,13 +50,14 @@ def command(folder: Path, *words: str | Path, micro: bool = True) -> Result:
 
 
 BASE = ("--from", "es", "--to-lang", "qu", "--to")
+NETWORK = ("--kind", "transformer", "--pieces", "characters")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     pairs = table(folder, toy_pairs(200), "wasi misi ž\togfu jufu ž\tdev", "\tmisi\ttrain", "misi wasi ž\tq q\ttest")
-    done = command(folder, pairs, *BASE, folder / "model", "--pieces", "characters", "--licence", "CC0-1.0")
+    done = command(folder, pairs, *BASE, folder / "model", *NETWORK, "--licence", "CC0-1.0")
     assert done.exit_code == 0, done.output
     return folder
 
@@ -113,15 +116,17 @@ def test_the_same_again_does_nothing(made: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(train_stage, "tested", never)
     before = (made / "model" / "model.safetensors").read_bytes()
-    done = command(made, made / "pairs.tsv", *BASE, made / "model", "--pieces", "characters", "--licence", "CC0-1.0")
+    done = command(made, made / "pairs.tsv", *BASE, made / "model", *NETWORK, "--licence", "CC0-1.0")
     assert done.exit_code == 0 and json.loads(done.stdout)["score"]["split"] == "test"
     assert (made / "model" / "model.safetensors").read_bytes() == before
 
 
 def test_a_dry_run_says_what_would_be_done_and_keeps_nothing(tmp_path: Path) -> None:
-    done = command(tmp_path, table(tmp_path, toy_pairs(80)), *BASE, tmp_path / "model", "--dry-run")
+    pairs, to = table(tmp_path, toy_pairs(80)), tmp_path / "model"
+    done = command(tmp_path, pairs, *BASE, to, "--dry-run", "--kind", "transformer")
     assert done.exit_code == 0, done.output
     plan = json.loads(done.stdout)
+    assert plan["stages"] == ["parallel_text", "train_translator"] and len(plan["costs"]) == 1
     assert plan["rows"] == 80 and 20 < plan["train_pairs"] < 80 and plan["config"]["updates"] == 6
     assert plan["cost"]["seconds"] > 0 and "pairs-2k" in plan["preset"]
     assert not (tmp_path / "model").exists() and not (tmp_path / "store").exists()
@@ -132,7 +137,7 @@ def test_a_dry_run_says_what_would_be_done_and_keeps_nothing(tmp_path: Path) -> 
     [
         (["--size", "huge"], "no size 'huge' of a translator"),
         (["--pieces", "many"], "no number of pieces"),
-        (["--kind", "oracle"], "no kind 'oracle' of a translator.*known are dictionary, transformer"),
+        (["--kind", "oracle"], "no kind 'oracle' of a translator.*known are auto, dictionary, transformer"),
         (["--scale", "big"], "no scale 'big'"),
         (["--set", "updates=5"], "--set updates is no option of the training, of the pairs or of a dictionary"),
         (["--set", "train.udpates=5"], "no option 'train.udpates'.*did you mean 'updates'"),
@@ -167,7 +172,7 @@ def test_bad_pairs_are_sentences(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "40 other-language; such as other.tsv:2: not the two" in done.output
     assert "lang 'fra', translation_lang 'spa'" in done.output
     long = table(tmp_path, toy_pairs(60))
-    done = command(tmp_path, long, *BASE, tmp_path / "model", "--pieces", "characters", "--set", "train.longest=4")
+    done = command(tmp_path, long, *BASE, tmp_path / "model", *NETWORK, "--set", "train.longest=4")
     assert done.exit_code == 1 and "have more than 4 tokens on a side" in done.output
 
 
@@ -201,3 +206,97 @@ def test_a_dictionary_says_that_it_is_one_and_is_measured_too(tmp_path: Path) ->
         micro=False,
     )
     assert none.exit_code == 1 and "least_count" in none.output
+
+
+@pytest.fixture(scope="module")
+def either(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Without a kind: the toy language is one word for one, and six updates teach a network nothing."""
+    folder = tmp_path_factory.mktemp("either")
+    done = command(folder, table(folder, toy_pairs(200)), *BASE, folder / "model", "--pieces", "characters")
+    assert done.exit_code == 0, done.output
+    return folder, json.loads(done.stdout)
+
+
+def test_without_a_kind_dev_chooses_and_both_figures_are_told(either: tuple[Path, dict[str, Any]]) -> None:
+    folder, told = either
+    choice, model = told["choice"], folder / "model"
+    assert told["kind"] == choice["taken"] == "dictionary"
+    reached = {kind: one["chrf"]["value"] for kind, one in choice["dev"].items()}
+    assert set(reached) == {"transformer", "dictionary"} and reached["dictionary"] > 90 > reached["transformer"]
+    rows = len([row for row in (folder / "pairs.tsv").read_text().splitlines() if row.endswith("dev")])
+    assert rows > 6 == choice["rows"], "as many rows of dev as choose a checkpoint"
+    page, card = ((model / name).read_text("utf-8") for name in ("report.html", "README.md"))
+    for figure in reached.values():
+        assert f"{figure:.1f}" in page and f"{figure:.1f}" in card
+    assert choice["sentence"] in card and "word for word" in card and "word for word" in page and 'id="choice"' in page
+    facts = json.loads((model / "training.json").read_text())
+    assert facts["kind"] == "dictionary" and facts["choice"] == choice
+    assert told["score"] == json.loads((model / "score.json").read_text()) and told["score"]["split"] == "test"
+    with open_translator(str(model)) as translator:
+        (found,) = translator.translate([TranslationRequest("wasi yaku", "es", "qu")], TextSearch(beams=1))
+    assert isinstance(found, tuple) and found[0].text == translated("wasi yaku")
+
+
+def test_both_are_scored_on_the_same_dev_rows_with_the_search_of_each(either: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = either
+    store = Store(folder / "store")
+    infos = map(store.info, store.keys())
+    judged = [store.folder(info.key) for info in infos if info.stage == "evaluate-translator"]
+    scores = [json.loads((place / "score.json").read_text()) for place in judged]
+    assert {score["split"] for score in scores} == {"dev"} and len(scores) == 2
+    assert len({score["split_fingerprint"] for score in scores}) == 1
+    assert {score["model"]: score["decoder"]["beams"] for score in scores} == {
+        "model: transformer": 2,
+        "model: dictionary": 1,
+    }
+
+
+def test_a_kind_that_is_named_is_the_candidate_that_was_made(
+    either: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = either
+    monkeypatch.setattr(train_stage, "fit_translator", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(dictionary_stage, "align_pairs", lambda *_, **__: pytest.fail("aligned again"))
+    pairs = folder / "pairs.tsv"
+    words = ("train-translator", pairs, *BASE, tmp_path / "model", "--store", folder / "store", "--json")
+    line = [*map(str, words), "--threads", "1", *(word for one in MICRO.split() for word in ("--set", one))]
+    for kind, more in (("transformer", ["--pieces", "characters"]), ("dictionary", [])):
+        done = CliRunner().invoke(build(), [*line, "--kind", kind, *more])
+        assert done.exit_code == 0, done.output
+        told = json.loads(done.stdout)
+        assert told["kind"] == kind and told["choice"] is None
+
+
+def test_where_one_cannot_be_made_the_other_is_taken_and_the_reason_is_told(tmp_path: Path) -> None:
+    pairs = table(tmp_path, toy_pairs(120))
+    none, long = "dictionary.least_count=5000", "train.longest=4"
+    cases = {
+        "transformer": (none, "a dictionary of aligned words could not be made: no word of "),
+        "dictionary": (long, "a Transformer could not be made: all "),
+    }
+    for kind, (setting, said) in cases.items():
+        to = tmp_path / kind
+        done = command(tmp_path, pairs, *BASE, to, "--pieces", "characters", "--set", setting)
+        assert done.exit_code == 0, done.output
+        choice = json.loads(done.stdout)["choice"]
+        assert choice["taken"] == kind and said in choice["sentence"] and list(choice["dev"]) == [kind]
+        assert said in (to / "README.md").read_text("utf-8") and "could not be made" in (to / "report.html").read_text()
+    words = ("--pieces", "characters", "--set", none, "--set", long)
+    both = command(tmp_path, pairs, *BASE, tmp_path / "both", *words)
+    assert both.exit_code == 1 and "neither translator can be made" in both.output
+    assert "a dictionary of aligned words: no word of" in both.output and "a Transformer: all" in both.output
+    assert "least_count=1" in both.output and "train.longest" in both.output and not (tmp_path / "both").exists()
+
+
+def test_a_dry_run_without_a_kind_names_all_stages_and_both_costs(tmp_path: Path) -> None:
+    pairs, to = table(tmp_path, toy_pairs(80)), tmp_path / "model"
+    done = command(tmp_path, pairs, *BASE, to, "--dry-run", "--size", "tiny", "--set", "dictionary.most=3")
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)
+    judged = "evaluate-translator"
+    assert plan["kind"] == "auto" and plan["stages"] == [
+        *("parallel_text", "train_dictionary", judged, "train_translator", judged, "choose-translator")
+    ]
+    assert plan["cost"]["seconds"] > 0 and "about" in plan["costs"][0] and "seconds to minutes" in plan["costs"][1]
+    assert plan["config"]["size"] == "tiny" and plan["dictionary"]["most"] == 3
+    assert not to.exists() and not (tmp_path / "store").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,25 @@ def test_a_share_of_the_pairs_trains_a_translator_that_is_scored_on_the_same_tes
     spec, _ = translator_of(work, 1.0)
     with open_translator(spec) as translator:
         translator.check("es", "que-EC")
+
+
+def test_of_few_pairs_dev_takes_the_dictionary_which_is_called_one_and_is_scored_as_it_will_search(work: Work) -> None:
+    given = {"updates": 4, "evaluate_every": 2, "layers": 1, "width": 32, "heads": 2, "inner": 64, "least_count": 1}
+    searched = {**work.settings.translating, "beams": 3}
+    settings = work.settings.model_copy(update={"kind": "auto", "translator_train": given, "translating": searched})
+    asked = replace(work, settings=settings, notes=[])
+    (spec, facts), again = translator_of(asked, 1.0), translator_of(asked, 1.0)
+    assert facts["by"] == f"a dictionary of words from {facts['pairs']} pairs, no translator of sentences"
+    assert again == (spec, facts) and asked.notes == [f"of {facts['pairs']} pairs {facts['choice']}"], "said once"
+    assert "a Transformer reaches" in facts["choice"] and facts["held_out"]["sentences"] > 0
+    store = work.job.store
+    judged = [info for info in map(store.info, store.keys()) if info.stage == "evaluate-translator"]
+    scores = [score_in(store.folder(info.key)) for info in judged]
+    assert [score["decoder"]["beams"] for score in scores] == [3, 3] and {score["split"] for score in scores} == {"dev"}
+    trained = next(info for info in map(store.info, store.keys()) if info.stage == "train_translator")
+    assert json.loads((store.folder(trained.key) / "training.json").read_text())["config"]["updates"] == 4
+    with open_translator(spec) as translator:
+        assert "word for word" in translator.card.family
 
 
 def test_labels_are_an_account_with_dev_and_keep_dev_of_the_target_out_of_the_pairs(work: Work) -> None:

@@ -1,4 +1,4 @@
-"""`orature train-translator`: a translator from sentence pairs, a small Transformer or a dictionary.
+"""`orature train-translator`: a translator from sentence pairs, a small Transformer or a dictionary, as dev says.
 
 Example::
 
@@ -49,7 +49,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Any option of the training or the pairs: train.updates=500, pairs.max_ratio=3.",
+        help="Any option of the training, the pairs or the dictionary: train.updates=500, pairs.max_ratio=3.",
     ),
 ]
 HeldOutOption = Annotated[
@@ -59,6 +59,9 @@ HeldOutOption = Annotated[
         help="Pairs drawn out of train for each of dev and test, where there are none.",
         show_default="a twentieth",
     ),
+]
+KindOption = Annotated[
+    str, typer.Option(help="transformer, dictionary (of aligned words), or auto: both, and dev chooses by chrF.")
 ]
 SizeOption = Annotated[str | None, typer.Option(help="tiny, small or base.", show_default="by number of pairs")]
 PiecesOption = Annotated[
@@ -74,7 +77,7 @@ def train_translator(
     source: Annotated[str, typer.Option("--from", help="Language (BCP-47) of the source.")],
     target: Annotated[str, typer.Option("--to-lang", help="Language (BCP-47) of the translation.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for the translator.")],
-    kind: Annotated[str, typer.Option(help="transformer, or dictionary for the poorest case.")] = "transformer",
+    kind: KindOption = "auto",
     scale: Annotated[str, typer.Option(help="smoke, dev or full: how much work.")] = "dev",
     size: SizeOption = None,
     pieces: PiecesOption = None,
@@ -91,11 +94,13 @@ def train_translator(
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Train a translator on sentence pairs; dev chooses the checkpoint, test is translated once (BLEU, chrF).
+    """Train a translator on sentence pairs; dev chooses, test is translated once by each that is made (BLEU, chrF).
 
-    A MarianMT Transformer whose size, word pieces and dropout follow the number of pairs, or a dictionary of aligned
-    words where pairs are too few for one. Splits are those of the pairs, or drawn; their dev and test, and those of
-    --embargo, are kept out of training. report.html has the figures with intervals and examples.
+    A MarianMT Transformer whose size, word pieces and dropout follow the number of pairs, and a dictionary of aligned
+    words, which is better where pairs are few: the one with the higher chrF on dev is taken (--kind makes one alone),
+    and what both reached is in the report. --size, --pieces and --set train.NAME are for the Transformer. Splits are
+    those of the pairs, or drawn; their dev and test, and those of --embargo, are kept out of training. report.html has
+    the figures with intervals and examples.
     """
     from orature.recipes.settings import parse_assignments
     from orature.recipes.train_translator import TranslatorOptions
@@ -146,16 +151,20 @@ def _made(
 
 def _finish(to: Path, as_json: bool) -> None:
     """The figures of test, and where things lie."""
+    from orature.stages.model_folder import training_of
     from orature.stages.translation_score import score_in
 
-    score = score_in(to)
+    score, facts = score_in(to), training_of(to)
+    choice = facts.get("choice")
     lines = [
         f"translator: {to}",
+        f"kind: {facts['kind_said']}",
+        *([] if choice is None else [f"choice: {choice['sentence']}"]),
         *(f"test {name}: {_points(score[key])}" for key, name in (("chrf", "chrF"), ("bleu", "BLEU"))),
         f"test chrF of the source left as it is: {score['copy']['chrf']:.1f}",
         f"report: {to / 'report.html'}",
     ]
-    emit({"translator": to, "score": score}, as_json, lambda: "\n".join(lines))
+    emit({"translator": to, "kind": facts["kind"], "choice": choice, "score": score}, as_json, lambda: "\n".join(lines))
 
 
 def _points(figure: dict[str, float | None]) -> str:

@@ -79,6 +79,14 @@ def replace(new: Path, path: Path) -> None:
     fsync_path(path.parent)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where the disk knows no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 @contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
     """Yield a name to write a file or a folder to; on clean exit it is flushed and becomes `path`, else it is removed.

@@ -16,8 +16,10 @@ from orature.evaluate.html.charts import Line, line_chart, thinned
 from orature.evaluate.html.page import heading, page, rows_table
 from orature.evaluate.html.text import escape
 from orature.evaluate.html.translation import examples_section, translation_section
+from orature.evaluate.translator_choice import choice_section
 
 _SECTIONS = (
+    ("choice", "Choice"),
     ("translation", "Translation"),
     ("examples", "Examples"),
     ("training", "Learning"),
@@ -44,6 +46,7 @@ def translator_page(
     )
     body = "".join(
         (
+            choice_section(facts["choice"]) if "choice" in facts else "",
             translation_section(score),
             examples_section(rows, source=source, target=target),
             _curves(train_log),

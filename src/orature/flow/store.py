@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from orature.core.errors import BadInput, ConfigError, StoreError
-from orature.core.files import PART, full_disk_explained, part_path, refuse_unwritable, remove, replace
+from orature.core.files import PART, full_disk_explained, link_or_copy, part_path, refuse_unwritable, remove, replace
 from orature.flow.artefact import INFO_NAME, MEND, ArtefactInfo, find_problems, read_info, walk_files
 from orature.flow.ref import EXTERNAL, Ref
 
@@ -186,17 +186,10 @@ class Store:
                 for name in walk_files(self.path_of(ref)):
                     target = part / name
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    _link(self.folder(ref.key) / name, target)
+                    link_or_copy(self.folder(ref.key) / name, target)
                 replace(part, to)
             finally:
                 remove(part)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def refuse_foreign(to: Path) -> None:

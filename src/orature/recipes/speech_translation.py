@@ -40,6 +40,7 @@ from orature.recipes.registry import Outcome, Request
 from orature.recipes.rehearsal import rehearsed
 from orature.recipes.said import points_said, rate_said
 from orature.recipes.scoring import decode_and_score, publish_scores, score_of
+from orature.recipes.translation_costs import translator_costs
 from orature.recipes.translation_settings import (
     BODY,
     BODY_LONGER,
@@ -134,7 +135,15 @@ def plan(request: Request) -> dict[str, Any]:
     arms = settings.arms or default_arms(settings)
     home = open_store(request.store, beside=request.to)
     job = rehearsed(home, "speech_translation", outline(settings))
-    shown = job.through(lambda: experiment(job, request, settings), request.resources)
+    works: list[Work] = []
+
+    def whole() -> None:
+        works.append(opened(job, request, settings))
+        arms_on(works[0])
+
+    shown = job.through(whole, request.resources)
+    if costs := translator_costs(settings, shown["steps"], works[0] if works else None):
+        shown["translators"] = costs
     return {**shown, "arms": list(arms), "missing": missing(settings), "settings": settings.model_dump(mode="json")}
 
 

@@ -140,7 +140,7 @@ def translate_stage(
         target=target,
         splits=splits,
         human=human,
-        searching=_searching(asked),
+        searching=searching_of(asked),
         back=back,
         seed=asked.seed,
     )
@@ -154,7 +154,7 @@ def _translator(spec: str, source: str, target: str, backend: str) -> Translator
         return translator_ref(spec, opened, backend=backend)
 
 
-def _searching(asked: Translating) -> Searching:
+def searching_of(asked: Translating) -> Searching:
     """What was set, with as many texts as variants are asked for, and beams to find them."""
     given = _part(Searching, asked.options)
     wanted = given.setdefault("n_best", asked.variants)

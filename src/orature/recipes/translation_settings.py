@@ -23,16 +23,18 @@ from orature.engines.translators import parse_translator
 from orature.recipes.arms import NEVER
 from orature.recipes.registry import Request, tagged
 from orature.recipes.settings import nearest, override
-from orature.recipes.train_translator import TranslatorOptions
+from orature.recipes.train_translator import TranslatorOptions, stages_said
 from orature.recipes.training import ATTENTION, UpOptions, config_for, named_start
+from orature.stages.train_dictionary import DictionaryConfig
 from orature.train.config import TrainConfig
+from orature.train.text.config import TranslatorConfig
 
 SCRATCH, ENCODER, BODY = "scratch", "encoder", "encoder_decoder"
 LONGER, BODY_LONGER = "encoder_longer", "encoder_decoder_longer"
 HUMAN, GOOD, LOW, SHARE = "st_human", "st_good", "st_low", "st_pairs_"
 TEXT, JOINT = "text_decoder", "joint"
 DIRECT = (ENCODER, BODY, LONGER, BODY_LONGER)
-Kind = Literal["transformer", "dictionary"]
+Kind = Literal["auto", "transformer", "dictionary"]
 _PHASES = ("rich_asr", "st", "joint", "text_pretraining", "target")
 _FROZEN, _ST_CTC = 30, 0.0
 """One in so many updates of joint training leaves the encoder as it is, as 1,000 of 30,000 in fairseq's recipe."""
@@ -59,10 +61,10 @@ class TranslationConfig(BaseModel, frozen=True, extra="forbid"):
     """(): all that the material allows."""
     pairs: tuple[float, ...] = (0.25, 1.0)
     """Shares of the training pairs that translators are trained on; the smallest makes the arm st_low."""
-    kind: Kind = "transformer"
-    """Of the translators that are trained."""
+    kind: Kind = "auto"
+    """Of the translators that are trained; auto: a Transformer and a dictionary of the same pairs, dev chooses."""
     translator_train: dict[str, Any] = Field(default_factory=dict)
-    """Fields of their `TranslatorConfig` (of a dictionary: `DictionaryConfig`)."""
+    """Fields of `TranslatorConfig` and `DictionaryConfig`, each taken by the kind of translator that knows it."""
     translating: dict[str, Any] = Field(default_factory=dict)
     """Of the search and of the checks of translations (`Searching`, `TranslationBounds`)."""
     train: dict[str, Any] = Field(default_factory=dict)
@@ -146,16 +148,23 @@ def outline(settings: TranslationConfig) -> list[str]:
     plain = settings.rich is not None and bool(set(arms) & {ENCODER, BODY, JOINT, TEXT, *labels})
     names = ["split"] * (1 if settings.rich is None else 2)
     names += ["train"] * (plain + bool(set(arms) & {LONGER, BODY_LONGER}))
-    shares = {label for label in (*used, *joint) if not isinstance(label, str)}
+    shares = shares_used(settings)
     judged = "translator" in (*used, *joint) and bool(settings.parallel)
     names += ["parallel_text"] * bool(shares or judged) + ["evaluate-translator"] * judged
     names += ["pair-portion"] * sum(share < 1 for share in shares)
-    names += ["train_dictionary" if settings.kind == "dictionary" else "train_translator"] * len(shares)
+    names += stages_said(settings.kind) * len(shares)
     for label in (*used, *joint):
         names += ["filter-translations"] if label == "human" else ["translate", "filter-translations"]
     names += ["train", "transcribe", "evaluate-translation"] * len(used)
     names += ["pool", "train"] * (JOINT in arms) + ["pretrain-decoder"] * (TEXT in arms)
     return names + ["train", "transcribe", "evaluate", "transcribe", "evaluate"] * len(arms)
+
+
+def shares_used(settings: TranslationConfig) -> set[float]:
+    """The shares of the pairs that the arms need a translator of."""
+    arms, labels = settings.arms or default_arms(settings), label_arms(settings)
+    used = [labels[arm] for arm in arms if arm in labels] + (list(labels.values())[:1] if JOINT in arms else [])
+    return {label for label in used if not isinstance(label, str)}
 
 
 def missing(settings: TranslationConfig) -> list[str]:
@@ -195,6 +204,7 @@ def settings_of(request: Request) -> TranslationConfig:
             why = "; ".join(missing(settings)) or nearest(arm, known)
             raise ConfigError(f"the arm {arm!r} cannot be trained with what was given", next_step=why)
     _check_start(settings)
+    translator_options(settings, request, "", "")
     for phase in _PHASES:
         config_of(settings, request, phase, hours=1.0)
     return settings
@@ -249,12 +259,18 @@ def _of_translation(config: TrainConfig, given: Mapping[str, Any], frozen: int) 
 
 
 def translator_options(settings: TranslationConfig, request: Request, source: str, target: str) -> TranslatorOptions:
-    """How translators are trained."""
+    """How translators are trained; ConfigError for a setting that no translator of the kind asked for knows."""
+    known = {"train": set(TranslatorConfig.model_fields), "dictionary": set(DictionaryConfig.model_fields)}
+    if settings.kind != "auto":
+        del known["train" if settings.kind == "dictionary" else "dictionary"]
+    parts: dict[str, dict[str, Any]] = {group: {} for group in known}
+    for name, value in settings.translator_train.items():
+        group = next((group for group, fields in known.items() if name in fields), None)
+        if group is None:
+            raise ConfigError(
+                f"there is no option 'translator_train.{name}'", next_step=nearest(name, set().union(*known.values()))
+            )
+        parts[group][name] = value
     return TranslatorOptions(
-        source=source,
-        target=target,
-        kind=settings.kind,
-        scale=request.scale,
-        seed=request.seed,
-        settings={"dictionary" if settings.kind == "dictionary" else "train": settings.translator_train},
+        source=source, target=target, kind=settings.kind, scale=request.scale, seed=request.seed, settings=parts
     )

@@ -25,23 +25,22 @@ from orature.engines.translators import open_translator
 from orature.flow import Ref, Resources, Run
 from orature.recipes.registry import Request, tagged
 from orature.recipes.rehearsal import Rehearsal
-from orature.recipes.train_translator import TranslatorOptions, dictionary_config, pairs_stage
-from orature.recipes.train_translator import config_for as translator_config
+from orature.recipes.train_translator import made_translator, pairs_stage
 from orature.recipes.training import UpOptions, named_start, only_language, split_stage
-from orature.recipes.translating import Translating, read_translation_account, translated
+from orature.recipes.translating import Translating, read_translation_account, searching_of, translated
 from orature.recipes.translation_settings import JOINT, TranslationConfig, config_of, label_arms, translator_options
 from orature.stages.evaluate_translation import EvaluateTranslation, EvaluateTranslator
 from orature.stages.ingest import ingest_stage
 from orature.stages.inputs import corpus_ref, model_ref, translator_ref
 from orature.stages.language_model import text_ref
+from orature.stages.model_folder import training_of as facts_of
 from orature.stages.pair_portion import PairPortion
 from orature.stages.pool import Pool
 from orature.stages.pretrain_decoder import PretrainDecoder
 from orature.stages.split import describe, read_splits
 from orature.stages.train import Train
-from orature.stages.train_dictionary import TrainDictionary
-from orature.stages.train_translator import TrainTranslator
 from orature.stages.transcribe import Transcribe
+from orature.stages.translate import Searching
 from orature.stages.translation_score import score_in
 from orature.stages.translation_texts import HumanTranslations
 from orature.text.parallel import ParallelCorpus
@@ -92,6 +91,11 @@ class Work:
         """A sentence for the person who waits and for the report."""
         say(f"speech translation: {sentence}")
         self.notes.append(sentence)
+
+    def note_once(self, sentence: str) -> None:
+        """A sentence that may come up for several arms."""
+        if sentence not in self.notes:
+            self.note(sentence)
 
 
 def opened(job: Run, request: Request, settings: TranslationConfig, target: tuple[str, Ref] | None = None) -> Work:
@@ -201,19 +205,27 @@ def translator_of(work: Work, label: float | str) -> tuple[str, dict[str, Any]]:
         pairs = job.do(PairPortion(pairs=pairs, share=share, seed=work.request.seed), on=work.on)
     count = int(ParallelCorpus.open(job.path_of(pairs)).summary()["splits"]["train"]["pairs"])
     options = translator_options(settings, work.request, work.rich_language, work.target_language)
-    made = job.do(_translator_stage(options, pairs, count), on=work.on)
+    made = made_translator(job, pairs, options, on=work.on, name=f"{count} pairs", searching=_searching(settings))
     folder = job.path_of(made)
+    trained_as = facts_of(folder)
     by = f"trained on {count} pairs"
-    if settings.kind == "dictionary":
+    if trained_as["kind"] == "dictionary":
         by = f"a dictionary of words from {count} pairs, no translator of sentences"
-    return str(folder), {"by": by, "pairs": count, "share": share, "held_out": _shown(score_in(folder))}
+    choice = trained_as.get("choice")
+    if choice is not None:
+        work.note_once(f"of {count} pairs {choice['sentence']}")
+    return str(folder), {
+        "by": by,
+        "pairs": count,
+        "share": share,
+        "held_out": _shown(score_in(folder)),
+        "choice": None if choice is None else choice["sentence"],
+    }
 
 
-def _translator_stage(options: TranslatorOptions, pairs: Ref, count: int) -> TrainTranslator | TrainDictionary:
-    name = f"{count} pairs"
-    if options.kind == "dictionary":
-        return TrainDictionary(pairs=pairs, config=dictionary_config(options), model_name=name)
-    return TrainTranslator(pairs=pairs, config=translator_config(options, count), model_name=name)
+def _searching(settings: TranslationConfig) -> Searching:
+    """How the rich transcripts will be translated."""
+    return searching_of(Translating(into="", options=settings.translating))
 
 
 def labelled(work: Work, arm: str, label: float | str, *, dev: bool = True) -> Ref:

@@ -40,6 +40,7 @@ from orature.recipes.training import (
     start_of_up,
     train_stage,
 )
+from orature.recipes.translation_costs import translator_costs
 from orature.recipes.translation_settings import outline as translation_outline
 from orature.recipes.up_translation import opened_arms, translation_settings
 from orature.stages.evaluate import Extras, lineage_rows, publish_results
@@ -310,11 +311,14 @@ def _plan_with_text(home: Store, source: Path, options: UpOptions, on: Resources
         zero = ["transcribe", "evaluate"] if options.start is not None else []
         outlined = ["ingest", "split", *zero, "train", "transcribe", "evaluate"]
     if TRANSLATION in extras:
-        outlined += translation_outline(translation_settings(options, on))
+        arms = translation_settings(options, on)
+        outlined += translation_outline(arms)
     if "lm" in extras:
         outlined += ["lm", "lm", "tune-decoder", "transcribe", "evaluate"]
     run = rehearsed(home, "up", outlined, phases=1 if settings is None else 2)
     shown = run.through(lambda: _computed(run, source, options, on), on)
+    if TRANSLATION in extras and (costs := translator_costs(arms, shown["steps"], None)):
+        shown["translators"] = costs
     if settings is not None:
         shown["back_translation"] = settings.model_dump(mode="json")
     if options.extras is None and options.rich is None:

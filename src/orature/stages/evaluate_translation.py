@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from orature.core.errors import StoreError
 from orature.core.files import write_json, write_json_lines
@@ -24,7 +26,7 @@ from orature.stages.inputs import TranslatorRef
 from orature.stages.transcribe import HYPOTHESES
 from orature.stages.translate import Searching
 from orature.stages.translation_score import SCORE_FILE, TRANSLATIONS_FILE, TranslatedRow, score_rows, translate_pairs
-from orature.text.parallel import ParallelCorpus
+from orature.text.parallel import Pair, ParallelCorpus
 from orature.train.devices import prepare_device
 
 
@@ -61,7 +63,7 @@ class EvaluateTranslation(Stage):
 
 
 class EvaluateTranslator(Stage):
-    """`score.json` and `translations.jsonl` of a translator on the test split of sentence pairs."""
+    """`score.json` and `translations.jsonl` of a translator on a held-out split of sentence pairs."""
 
     name: ClassVar[str] = "evaluate-translator"
     version: ClassVar[int] = 1
@@ -69,29 +71,42 @@ class EvaluateTranslator(Stage):
     translator: TranslatorRef
     pairs: Ref
     searching: Searching = Searching()
+    split: Literal["test", "dev"] = "test"
+    most: int | None = Field(default=None, ge=1)
+    """At most so many pairs, spread evenly over the split; None: all."""
+    model: str = ""
+    """How the score file names the translator; "": by its engine and folder."""
 
     def run(self, ctx: StageContext) -> None:
-        """Translates test once."""
+        """Translates the pairs once."""
         require_metrics()
         corpus = ParallelCorpus.open(ctx.path_of(self.pairs))
-        pairs = corpus.split("test")
+        whole = corpus.split(self.split)
+        pairs = spread(whole, self.most)
         device = prepare_device(ctx.resources.device, ctx.resources.threads)
         with (
             open_translator(
                 self.translator.spec, device=device, threads=ctx.resources.threads, backend=self.translator.backend
             ) as translator,
-            ctx.progress("translator: test", len(pairs), "sentences") as bar,
+            ctx.progress(f"translator: {self.split}", len(pairs), "sentences") as bar,
         ):
             rows, known = translate_pairs(translator, pairs, corpus.languages, self.searching.search(), bar.advance)
+        part = digest_json(sorted([pair.source, pair.target] for pair in pairs))
         score = score_rows(
             rows,
-            model=self.translator.public_name,
-            split="test",
-            fingerprint=corpus.fingerprint("test"),
+            model=self.model or self.translator.public_name,
+            split=self.split,
+            fingerprint=corpus.fingerprint(self.split) if len(pairs) == len(whole) else part,
             languages=corpus.languages,
             decoder=self.searching.model_dump(mode="json"),
         )
         _write(ctx, {**score, "known": round(known, 4)}, rows)
+
+
+def spread(pairs: Sequence[Pair], most: int | None) -> list[Pair]:
+    """At most so many of the pairs in their order, spread evenly over them; None: all."""
+    count = len(pairs) if most is None else min(most, len(pairs))
+    return [pairs[place * len(pairs) // count] for place in range(count)]
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -13,8 +13,6 @@ The artefact is an ordinary corpus folder whose recordings lie in `shar/` (Lhots
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +21,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from orature.core.errors import ConfigError, CorpusError
-from orature.core.files import write_json
+from orature.core.files import link_or_copy, write_json
 from orature.core.types import RATE_HZ, Reject, Split, Utterance
 from orature.data.acoustics import Profile, profile_of
 from orature.data.corpus import Corpus, save_corpus
@@ -113,7 +111,7 @@ class Synthesise(Stage):
             folder.mkdir()
             for number in filled:
                 for name in (CUTS, RECORDINGS):
-                    link(where / shard_name(number) / name, folder / shar_name(name, number))
+                    link_or_copy(where / shard_name(number) / name, folder / shar_name(name, number))
         rejects = _rejects(plan, where, len(shards))
         summary = save_corpus(ctx.writing, _rows(where, filled, ctx.out), rejects, root=ctx.out)
         with ctx.writing(FACTS) as part:
@@ -208,14 +206,6 @@ def read_embargo(folder: Path) -> EmbargoIndex:
             next_step="make splits with: orature split CORPUS --to NEW",
         )
     return index
-
-
-def link(source: Path, target: Path) -> None:
-    """The same file under another name; a copy where the disk knows no hard links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _rows(where: Path, filled: list[int], out: Path) -> Iterator[tuple[Utterance, dict[str, Any]]]:

@@ -18,6 +18,7 @@ def translator_card(facts: Mapping[str, Any], score: Mapping[str, Any]) -> str:
     rows = [
         *((f"{name} on test", _points(score[key])) for key, name in (("bleu", "BLEU"), ("chrf", "chrF2"))),
         ("chrF2 of the source left as it is", f"{score['copy']['chrf']:.1f}"),
+        *([("choice of the translator", facts["choice"]["sentence"])] if "choice" in facts else []),
         *facts["told"].items(),
         ("licences of the pairs", "; ".join(facts["licences"]) or "not stated"),
     ]
