@@ -67,7 +67,7 @@ def labelled(
 
 
 def filters_of(corpus: Ref, split: LabelledSplit, values: Mapping[str, Any], where: str = "") -> FilterLabels:
-    """The stage (not yet with its hypotheses) with options by their bare names, "none" for None.
+    """The stage (not yet with its hypotheses) with options by their bare names, "none" for None (`override`).
 
     `{"most_unseen": 0.1, "speaker_hours": 2, "min_score": None}`; ConfigError for unknown ones and values out of range,
     which are named as they were given, after `where` ("filters.").
@@ -79,8 +79,6 @@ def filters_of(corpus: Ref, split: LabelledSplit, values: Mapping[str, Any], whe
     for name, value in values.items():
         if name not in own and name not in places:
             raise ConfigError(f"there is no option {where + name!r}", next_step=nearest(name, [*own, *places]))
-        if value == "none" and name != "language_check":
-            value = None
         (tree.setdefault(places[name], {}) if name in places else tree)[name] = value
     parts = {part: override(kind(), tree[part], where) for part, kind in _PARTS.items() if part in tree}
     return override(stage, tree | parts, where)

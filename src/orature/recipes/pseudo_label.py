@@ -56,7 +56,7 @@ from orature.recipes.rehearsal import rehearsed
 from orature.recipes.settings import nearest
 from orature.recipes.training import UpOptions, split_stage
 from orature.stages.ingest import ingest_stage
-from orature.stages.inputs import corpus_ref
+from orature.stages.inputs import made_corpus
 from orature.stages.lend_speech import LendSpeech
 from orature.stages.pool import Pool
 from orature.stages.portion import Portion
@@ -64,7 +64,6 @@ from orature.stages.portion import Portion
 ABOUT = "untranscribed speech brought in by pseudo-labels (slimIPL), beside labelled speech alone"
 TRAININGS = ("train", "train-pseudo", "prefer")
 """Stages that train."""
-_CORPUS_FILE = "corpus.json"
 
 
 def run(request: Request) -> Outcome:
@@ -204,8 +203,7 @@ def _refuse_strangers(name: str, corpus: Corpus, asked: tuple[str, ...]) -> None
 
 def _opened(job: Run, request: Request, place: Path, language: str | None = None) -> Ref:
     """A corpus made before, or one of any known format."""
-    given = corpus_ref(place) if (place / _CORPUS_FILE).is_file() else None
-    return given or job.do(ingest_stage(place, language=language), on=request.resources)
+    return made_corpus(place) or job.do(ingest_stage(place, language=language), on=request.resources)
 
 
 def _common(job: Run, request: Request, trainings: Trainings, languages: list[Language]) -> Ref | None:

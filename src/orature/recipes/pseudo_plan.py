@@ -17,20 +17,19 @@ from orature.core.progress import clock
 from orature.data.corpus import Corpus
 from orature.engines.families import family_of
 from orature.engines.hub import model_folder
-from orature.flow import Ref, Store
+from orature.flow import Store
 from orature.recipes.estimate import LETTERS, estimate_job
 from orature.recipes.pseudo_settings import LAST_SHARE, PseudoSettings, corpora_of, larger, options_of
 from orature.recipes.registry import Request
 from orature.recipes.settings import override
 from orature.recipes.training import UpOptions, config_for, named_start, recipe_family, split_stage, with_table
 from orature.stages.ingest import ingest_stage
-from orature.stages.inputs import corpus_ref
+from orature.stages.inputs import made_corpus
 from orature.train.batches import plan_epoch
 from orature.train.config import TrainConfig
 from orature.train.job import Job
 from orature.train.presets import preset_for
 
-_CORPUS_FILE = "corpus.json"
 _MOST_ROWS = 20_000
 """So many lengths are looked at to tell how full batches are."""
 
@@ -79,11 +78,7 @@ Row = tuple[str, float, str | None, bool]
 
 def _rows(store: Store, place: Path, language: str | None, request: Request) -> list[Row] | None:
     """The rows of a source, split where that has been done; None where it has not been read."""
-    given: Ref | None
-    if (place / _CORPUS_FILE).is_file():
-        given = corpus_ref(place)
-    else:
-        given = store.get(ingest_stage(place, language=language).key())
+    given = made_corpus(place) or store.get(ingest_stage(place, language=language).key())
     if given is None:
         return None
     split = store.get(split_stage(given, UpOptions(seed=request.seed)).key())

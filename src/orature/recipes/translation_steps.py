@@ -31,7 +31,7 @@ from orature.recipes.translating import Translating, read_translation_account, s
 from orature.recipes.translation_settings import JOINT, TranslationConfig, config_of, label_arms, translator_options
 from orature.stages.evaluate_translation import EvaluateTranslation, EvaluateTranslator
 from orature.stages.ingest import ingest_stage
-from orature.stages.inputs import corpus_ref, model_ref, translator_ref
+from orature.stages.inputs import made_corpus, model_ref, translator_ref
 from orature.stages.language_model import text_ref
 from orature.stages.model_folder import training_of as facts_of
 from orature.stages.pair_portion import PairPortion
@@ -47,7 +47,6 @@ from orature.text.parallel import ParallelCorpus
 from orature.text.sentences import kind_of
 from orature.train.config import TrainConfig
 
-_CORPUS_FILE = "corpus.json"
 _COUNTED: tuple[str, ...] = ("rows", "kept", "kept_hours", "rejected")
 _SHOWN = ("bleu", "chrf", "normalised", "sentences", "empty", "refused")
 
@@ -146,8 +145,7 @@ def ready(work: Work, arms: Sequence[str]) -> None:
 def _read(job: Run, request: Request, settings: TranslationConfig, given: str) -> tuple[str, Ref]:
     """The name of a corpus and its splits."""
     place, language = tagged(given)
-    made = (place / _CORPUS_FILE).is_file()
-    corpus = corpus_ref(place) if made else job.do(ingest_stage(place, language=language), on=request.resources)
+    corpus = made_corpus(place) or job.do(ingest_stage(place, language=language), on=request.resources)
     stage = split_stage(corpus, UpOptions(seed=request.seed, split=settings.splitting))
     splits = job.do(stage, on=request.resources)
     for line in describe(read_splits(job.path_of(splits))):

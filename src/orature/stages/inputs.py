@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from orature.core.errors import BadInput, ModelError
 from orature.core.identity import digest_file, digest_json
-from orature.data.corpus import Corpus
+from orature.data.corpus import SUMMARY, Corpus
 from orature.engines.families import family_of
 from orature.engines.hub import model_folder
 from orature.engines.translator import Translator
@@ -46,6 +46,11 @@ def corpus_ref(folder: Path) -> Ref:
     """A corpus folder; CorpusError where there is none."""
     corpus = Corpus.open(folder)
     return Ref(key="external", stage="corpus", digest=corpus.digest, path=str(corpus.root))
+
+
+def made_corpus(place: Path) -> Ref | None:
+    """The corpus folder at `place`; None where there is something that has to be ingested first."""
+    return corpus_ref(place) if (place / SUMMARY).is_file() else None
 
 
 def model_ref(source: str | Path) -> Ref:
